@@ -1,0 +1,64 @@
+"""The one loader of YAML: errors name the file, the key, the value and what is allowed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from oncotrain.errors import UserError
+
+
+class Frozen(BaseModel):
+    """Base of every configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], data: Mapping[str, Any], source: str) -> Model:
+    """Validate `data` as `model`. Raises UserError with one line per mistake: source, key, value, what is allowed."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(model, source, mistake) for mistake in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def load_yaml(path: str | Path, model: type[Model]) -> Model:
+    """Read one YAML file as `model`. Raises UserError if it is missing, not YAML, or does not fit the model."""
+    file = Path(path)
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: is not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{file}: must be a mapping of keys to values, found {type(data).__name__}")
+    return parse(model, data, str(file))
+
+
+def _explain(model: type[BaseModel], source: str, mistake: Any) -> str:
+    key = ".".join(str(part) for part in mistake["loc"]) or "(whole file)"
+    if mistake["type"] == "extra_forbidden":
+        owner = _model_at(model, mistake["loc"][:-1])
+        allowed = ", ".join(sorted(owner.model_fields)) if owner else "see the documentation"
+        return f"{source}: unknown key '{key}'; allowed here: {allowed}"
+    if mistake["type"] == "missing":
+        return f"{source}: key '{key}' is missing"
+    return f"{source}: key '{key}' has value {mistake['input']!r}: {mistake['msg']}"
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The model that holds the keys at `location`, where the path runs through plain nested models."""
+    current: Any = model
+    for part in location:
+        field = getattr(current, "model_fields", {}).get(part)
+        if field is None:
+            return None
+        current = field.annotation
+    return current if hasattr(current, "model_fields") else None

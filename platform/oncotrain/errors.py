@@ -1,0 +1,16 @@
+"""Errors a user can act on. Each knows its exit code, so that every job ends the same way.
+
+Exit codes: 0 done; 2 usage or configuration; 3 nothing accepted, or rows missing; 130 interrupted and resumable.
+"""
+
+
+class UserError(Exception):
+    """A mistake in what the user typed or wrote: the message names the file, the key, the value and what is allowed."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """The data do not allow the job to go on: nothing was accepted, or rows that the manifest lists are missing."""
+
+    exit_code = 3

@@ -1,0 +1,41 @@
+"""How every spark-submit job ends: one JSON object as the last line on stdout, and an exit code."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, NoReturn
+
+from oncotrain.errors import UserError
+from oncotrain.log import get_logger
+
+
+def run_job(name: str, main: Callable[[], Mapping[str, Any]]) -> NoReturn:
+    """Run `main` and leave the process: 0 done, 2 usage, 3 data, 130 interrupted (SIGINT or SIGTERM).
+
+    `main` returns the job's summary, JSON-able; it becomes the last line on stdout, with the keys `job`,
+    `status` (done, failed, interrupted) and `exit_code` added. A user's mistake is printed without a traceback.
+    """
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    log = get_logger(stage=name)
+    summary: dict[str, Any] = {}
+    status, code = "done", 0
+    try:
+        summary = dict(main())
+    except UserError as error:
+        status, code = "failed", error.exit_code
+        summary = {"error": str(error)}
+        log.error("%s", error)
+    except KeyboardInterrupt:
+        status, code = "interrupted", 130
+        summary = {"error": "interrupted; run the same command again to go on"}
+        log.error("interrupted; run the same command again to go on")
+    sys.stderr.flush()
+    sys.stdout.write(json.dumps({"job": name, "status": status, "exit_code": code, **summary}) + "\n")
+    sys.stdout.flush()
+    sys.exit(code)

@@ -1,0 +1,90 @@
+"""The seam between a use case and everything that trains, federates and compares it.
+
+A use case is one folder beside this file: its schema contract, model, loss, prediction and metrics. Nothing above
+this seam knows what a nucleus or a drug is; nothing below it knows how training is distributed.
+
+Flow of one run, the same for every arm:
+
+    features of each dataset --contract--> agree --> statistics (summable) --> plan --> model
+    rows --collate--> batch --loss--> (sum, count)
+    rows of one unit --assemble--> unit --infer--> raw --decide--> prediction --measure--> sums --merge--> figures
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+Row = Mapping[str, Any]
+"""One decoded row of a dataset: column -> scalar, str or ndarray."""
+
+Sums = dict[str, np.ndarray]
+"""Float64 arrays from which figures follow exactly; what a site may send instead of rows."""
+
+Plan = dict[str, Any]
+"""JSON: what every participant agrees on before the first step (features, normalization, sizes)."""
+
+
+class Task(Protocol):
+    """A use case. Implementations hold their frozen configuration and no other state."""
+
+    name: str
+    dataset: str
+    """Default name of the curated dataset."""
+    columns: tuple[str, ...]
+    """Columns that `collate`, `statistics` and `assemble` need."""
+    unit: tuple[str, ...]
+    """Key columns whose rows, contiguous in a dataset, make one unit of prediction, such as ('slide', 'region')."""
+    primary: str
+    """The figure by which epoch, decision and preset are chosen on validation patients; higher is better."""
+
+    def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        """What a dataset offers (manifest's `features`), reduced to what participants must agree on. JSON."""
+
+    def agree(self, contracts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One contract for all participants. Raises UserError naming the differing key where they cannot agree."""
+
+    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
+        """Moments of training rows, merged over participants with `merge_statistics`."""
+
+    def merge_statistics(self, parts: Sequence[Sums]) -> Sums:
+        """Statistics of the union of the participants' rows."""
+
+    def plan(self, contract: Mapping[str, Any], statistics: Sums) -> Plan:
+        """The agreed plan; everything the model and `collate` need beside the configuration."""
+
+    def model(self, plan: Plan) -> torch.nn.Module:
+        """A freshly initialized model; the caller has seeded torch's generator."""
+
+    def collate(
+        self, rows: Sequence[Row], plan: Plan, rngs: Sequence[np.random.Generator] | None
+    ) -> dict[str, torch.Tensor]:
+        """A batch from `rows`; `rngs`, one a row, augment (training), None does not. Floats are float32."""
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(sum, count), scalars: the sum over the batch's labelled items, and how many there are (not differentiable).
+
+        The step minimizes (sum over all ranks) / (count over all ranks), so that shards of unequal size are exact.
+        """
+
+    def assemble(self, rows: Sequence[Row]) -> Row:
+        """One unit, inputs and truth, from all of its rows (a whole image from its tiles)."""
+
+    def infer(self, model: torch.nn.Module, plan: Plan, unit: Row) -> dict[str, np.ndarray]:
+        """The model's raw output on one unit."""
+
+    def decisions(self) -> Sequence[dict[str, Any]]:
+        """Candidate post-processings (thresholds), JSON; the best by `primary` on validation patients is used."""
+
+    def decide(self, raw: Mapping[str, np.ndarray], plan: Plan, decision: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """The prediction as it is saved."""
+
+    def measure(self, unit: Row, prediction: Mapping[str, np.ndarray], plan: Plan) -> Sums:
+        """Sums of one unit's metrics."""
+
+    def merge(self, parts: Sequence[Sums]) -> Sums:
+        """Sums of the union of units; exact."""
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        """The figures that `sums` imply; NaN where undefined."""
