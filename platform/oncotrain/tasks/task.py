@@ -6,11 +6,12 @@ this seam knows what a nucleus or a drug is; nothing below it knows how training
 Flow of one run, the same for every arm:
 
     features of each dataset --contract--> agree --> statistics (summable) --> plan --> model
+    rows as stored --adapt--> rows (the only ones that the verbs below and `statistics` see)
     rows --collate--> batch --loss--> (sum, count)
     rows of one unit --assemble--> unit --infer--> raw --decide--> prediction --measure--> sums --merge--> figures
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,12 @@ class Task(Protocol):
 
     def agree(self, contracts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """One contract for all participants. Raises UserError naming the differing key where they cannot agree."""
+
+    def adapt(self, features: Mapping[str, Any], agreed: Mapping[str, Any]) -> Callable[[Row], Row]:
+        """What brings rows of a dataset with `features` to the `agreed` contract, or to the plan made from it.
+
+        Whoever reads rows applies it to each, before every other verb.
+        """
 
     def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
         """Moments of training rows, merged over participants with `merge_statistics`."""
