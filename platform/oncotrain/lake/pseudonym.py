@@ -1,0 +1,65 @@
+"""Keyed pseudonyms: an identifier leaves `landing` only as an HMAC under a key that never leaves the site.
+
+Without the key a pseudonym cannot be recomputed from a guessed identifier (HMAC-SHA256, RFC 2104); with it, the same
+patient has the same pseudonym in every dataset of the site, slides and expression alike.
+"""
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from oncotrain.errors import DataError
+
+if TYPE_CHECKING:
+    from oncotrain.lake.filesystem import Lake
+
+KEY_BYTES = 32
+PSEUDONYM_BYTES = 16
+
+
+def site_key(lake: "Lake") -> bytes:
+    """The site's secret, 32 bytes in ``landing/pseudonym.key`` (mode 0600), drawn on first use.
+
+    Two jobs that start together get the same key. Raises DataError if the file was cut short.
+    """
+    path = lake.path("landing", "pseudonym.key")
+    if not lake.fs.exists(path):
+        _create_private(lake.fs, path, secrets.token_bytes(KEY_BYTES))
+    key: bytes = lake.fs.cat_file(path)
+    if len(key) != KEY_BYTES:
+        raise DataError(f"{path}: holds {len(key)} bytes; a pseudonym key has {KEY_BYTES}")
+    return key
+
+
+def pseudonymize(key: bytes, kind: str, identifier: str) -> str:
+    """The pseudonym of `identifier`, 32 hexadecimal digits; `kind` ('patient', 'sample', 'slide') keeps ids apart."""
+    digest = hmac.digest(key, f"{kind}\0{identifier}".encode(), hashlib.sha256)
+    return digest[:PSEUDONYM_BYTES].hex()
+
+
+def _create_private(fs: AbstractFileSystem, path: str, data: bytes) -> None:
+    """Write `path` with mode 0600, whole or not at all; a file that is already there stays as it is."""
+    temporary = f"{path}.{secrets.token_hex(8)}"
+    if isinstance(fs, LocalFileSystem):
+        private = Path(temporary)
+        private.touch(mode=0o600, exist_ok=False)
+        private.write_bytes(data)
+        try:
+            Path(path).hardlink_to(private)
+        except FileExistsError:
+            pass
+        finally:
+            private.unlink()
+    else:
+        with fs.open(temporary, "wb") as stream:
+            fs.client.set_permission(temporary, 0o600)
+            stream.write(data)
+        try:
+            fs.mv(temporary, path)
+        except FileExistsError:
+            fs.rm_file(temporary)
