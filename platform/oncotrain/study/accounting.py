@@ -18,9 +18,7 @@ class Cost(Frozen):
     energy_joules: float
 
 
-def cost_of(
-    bytes_up: Mapping[str, int], bytes_down: Mapping[str, int], cpu_seconds: float, model: EnergyModel
-) -> Cost:
+def cost_of(bytes_up: Mapping[str, int], bytes_down: Mapping[str, int], cpu_seconds: float, model: EnergyModel) -> Cost:
     """Cost from bytes per site and processor seconds.
 
     Energy in joules = processor seconds x watts a core + bytes moved x joules a byte: the two-term model of
