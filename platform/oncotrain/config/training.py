@@ -1,0 +1,69 @@
+"""A run's YAML: the task with its settings, the data, and how the model is trained."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from oncotrain.config.load import Frozen
+
+
+class OptimizerConfig(Frozen):
+    """The update rule, `torch.optim.AdamW` or `torch.optim.SGD`."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    """The peak learning rate; the schedule scales it."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """For sgd only."""
+
+
+class ScheduleConfig(Frozen):
+    """How the learning rate follows the step."""
+
+    name: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the steps over which the rate rises linearly to its peak."""
+
+
+class TrainConfig(Frozen):
+    """Everything that, with the data, determines the trained parameters; and where the work is done."""
+
+    seed: int = Field(default=0, ge=0)
+    steps: int = Field(ge=1)
+    """Gradient steps of the whole run: the length of the schedule too."""
+    batch_size: int = Field(ge=1)
+    """Rows a step: over all ranks; of each site in federated mode."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest L2 norm of the gradient; None does not clip."""
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """bfloat16 computes the forward pass in mixed precision; parameters stay float32."""
+    augment: bool = True
+    shuffle_groups: int = Field(default=8, ge=1)
+    """Row groups whose rows are mixed: more mix better and keep more encoded row groups in memory."""
+    validate_every: int = Field(default=100, ge=1)
+    """Steps between validations; a checkpoint is written at each."""
+    engine: Literal["horovod", "ddp", "single"] = "horovod"
+    ranks: int = Field(default=2, ge=1)
+    threads: int = Field(default=1, ge=1)
+    """Threads that a rank computes with."""
+
+    @model_validator(mode="after")
+    def _single_is_one(self) -> Self:
+        if self.engine == "single" and self.ranks != 1:
+            raise ValueError(f"engine single has 1 rank; found ranks: {self.ranks}")
+        return self
+
+
+class RunConfig(Frozen):
+    """The YAML of `jobs/configs/`."""
+
+    task: dict[str, Any]
+    """`name`, and the task's own settings."""
+    dataset: str | None = None
+    """Name of the curated dataset; None is the task's default."""
+    split: str
+    """Name of a frozen split in the lake."""
+    train: TrainConfig

@@ -1,0 +1,51 @@
+"""What the ranks of one training say to each other."""
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Collective(Protocol):
+    """One rank's view of all ranks. Every rank must make the same calls in the same order."""
+
+    rank: int
+    world: int
+    local_rank: int
+    """Number of this rank on its machine; chooses the GPU where there is one."""
+
+    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over the ranks. Shapes and dtypes agree between ranks."""
+
+    def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor by that of rank 0."""
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, in rank order, on every rank. Values are pickled."""
+
+
+class Alone:
+    """The collective of a single rank."""
+
+    rank = 0
+    world = 1
+    local_rank = 0
+
+    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """The sum over one rank is what is there."""
+
+    def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Rank 0 is this rank."""
+
+    def gather(self, value: T) -> list[T]:
+        """One value."""
+        return [value]
+
+
+def device(collective: Collective) -> torch.device:
+    """The GPU of this rank where CUDA exists (ranks share when there are fewer GPUs), else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", collective.local_rank % torch.cuda.device_count())

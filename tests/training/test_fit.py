@@ -1,0 +1,133 @@
+"""`fit` is a pure function of configuration, seed and data: not of ranks, interruptions or the thread that reads."""
+
+import math
+import threading
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oncotrain.config.training import TrainConfig
+from oncotrain.errors import DataError, UserError
+from oncotrain.training.fit import fit
+from oncotrain.training.state import TrainState, get_parameters, initial_state, learning_rate
+from support.ranks import run_ranks
+from support.vectors import MemoryDataset, make_rows
+
+
+def start(settings: dict[str, Any]) -> TrainState:
+    return initial_state(settings["task"], settings["plan"], settings["train"])
+
+
+def changed(settings: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    train = TrainConfig.model_validate(settings["train"].model_dump() | changes)
+    return settings | {"train": train}
+
+
+def distance(first: TrainState, second: TrainState) -> float:
+    pairs = zip(get_parameters(first.model), get_parameters(second.model), strict=True)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "adamw", "lr": 0.01}, {"name": "sgd", "lr": 0.1, "momentum": 0.9}])
+def test_steps_in_parts_equal_steps_at_once(vectors, optimizer):
+    settings = changed(vectors, optimizer=optimizer)
+    whole, history = fit(start(settings), 20, **settings)
+    first, early = fit(start(settings), 9, **settings)
+    parts, late = fit(first, 11, **settings)
+    assert distance(whole, parts) == 0
+    assert early + late == history
+    assert [record.step for record in history] == list(range(20))
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_the_number_of_ranks_does_not_change_the_parameters(vectors, world):
+    """The last batch of an epoch has 7 rows: with 5 ranks of batch 8, shards are uneven; missing labels more so."""
+    alone, history = fit(start(vectors), 20, **vectors)
+    states = [start(vectors) for _ in range(world)]
+    results = run_ranks(lambda ranks: fit(states[ranks.rank], 20, **vectors | {"collective": ranks}), world)
+    for state, seen in results:
+        assert distance(alone, state) < 1e-12
+        assert np.allclose([astuple(record) for record in seen], [astuple(record) for record in history], rtol=1e-12)
+    assert distance(alone, start(vectors)) > 1e-3
+
+
+def test_ranks_without_rows_take_part(vectors):
+    settings = changed(vectors, batch_size=2)
+    states = [start(settings) for _ in range(5)]
+    results = run_ranks(lambda ranks: fit(states[ranks.rank], 6, **settings | {"collective": ranks}), 5)
+    alone, _ = fit(start(settings), 6, **settings)
+    assert max(distance(alone, state) for state, _ in results) < 1e-12
+
+
+def test_the_loss_falls(vectors):
+    settings = changed(vectors, steps=300, optimizer={"lr": 0.02})
+    _, history = fit(start(settings), 300, **settings)
+    assert np.nanmean([record.loss for record in history[-20:]]) < 0.3 * np.nanmean([r.loss for r in history[:20]])
+
+
+def test_a_batch_without_labels_changes_nothing(vectors):
+    rows = make_rows(10, missing=1.0)
+    settings = vectors | {"dataset": MemoryDataset(rows, (10,)), "rows": np.arange(10)}
+    state, history = fit(start(settings), 3, **settings)
+    assert distance(state, start(settings)) == 0
+    assert [record.count for record in history] == [0, 0, 0]
+    assert math.isnan(history[0].loss)
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"augment": False}, {"clip_norm": 1e-3}, {"batch_size": 7}])
+def test_what_should_matter_matters(vectors, change):
+    settings = changed(vectors, **change)
+    assert distance(fit(start(vectors), 5, **vectors)[0], fit(start(settings), 5, **settings)[0]) > 1e-6
+
+
+def test_bfloat16_stays_near_float32(vectors):
+    full, half = changed(vectors, precision="float32"), changed(vectors, precision="bfloat16")
+    apart = distance(fit(start(full), 20, **full)[0], fit(start(half), 20, **half)[0])
+    assert 0 < apart < 0.05
+
+
+def test_a_lost_row_stops_every_rank(vectors):
+    vectors["dataset"].lost = {11}
+    states = [start(vectors) for _ in range(2)]
+    raised = []
+
+    def work(ranks):
+        with pytest.raises(DataError, match="a row is missing"):
+            fit(states[ranks.rank], 20, **vectors | {"collective": ranks})
+        raised.append(ranks.rank)
+
+    run_ranks(work, 2)
+    assert sorted(raised) == [0, 1]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+def test_rows_that_are_not_given_back_are_noticed(vectors, monkeypatch):
+    read = vectors["dataset"].read
+    monkeypatch.setattr(vectors["dataset"], "read", lambda rows, columns: read(rows, columns)[1:])
+    with pytest.raises(DataError, match="7 rows read where 8 were asked"):
+        fit(start(vectors), 1, **vectors)
+
+
+def test_a_loss_that_is_not_finite_names_its_step(vectors):
+    settings = changed(vectors, optimizer={"name": "sgd", "lr": 1e200}, clip_norm=None)
+    with pytest.raises(UserError, match=r"step [12]: .*not finite"):
+        fit(start(settings), 20, **settings)
+
+
+def test_nothing_to_train_on(vectors):
+    with pytest.raises(DataError, match="no row to train on"):
+        fit(start(vectors), 1, **vectors | {"rows": np.array([], dtype=np.int64)})
+
+
+def test_learning_rate_is_a_function_of_the_step():
+    train = TrainConfig(steps=100, batch_size=1, optimizer={"lr": 2.0}, schedule={"name": "cosine", "warmup": 0.1})
+    rates = [learning_rate(step, train) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == 2.0
+    assert rates[55] == pytest.approx(1.0)
+    assert 0 < rates[99] < 0.01
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    constant = TrainConfig(steps=100, batch_size=1, optimizer={"lr": 2.0}, schedule={"name": "constant"})
+    assert {learning_rate(step, constant) for step in range(100)} == {2.0}
