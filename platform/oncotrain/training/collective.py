@@ -1,9 +1,11 @@
 """What the ranks of one training say to each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import torch
+
+from oncotrain.errors import UserError
 
 T = TypeVar("T")
 
@@ -49,3 +51,26 @@ def device(collective: Collective) -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", collective.local_rank % torch.cuda.device_count())
+
+
+def attempt(work: Callable[[], T]) -> T | UserError:
+    """The result of `work`, or the user's error as a value that can be sent to other ranks."""
+    try:
+        return work()
+    except UserError as error:
+        return error
+
+
+def successes(outcomes: Sequence[T | UserError]) -> list[T]:
+    """What `attempt` returned on each rank. Raises the first UserError among them."""
+    values: list[T] = []
+    for outcome in outcomes:
+        if isinstance(outcome, UserError):
+            raise outcome
+        values.append(outcome)
+    return values
+
+
+def together(collective: Collective, work: Callable[[], T]) -> list[T]:
+    """The results of `work` on all ranks, in rank order; a UserError of any rank is raised on every rank."""
+    return successes(collective.gather(attempt(work)))

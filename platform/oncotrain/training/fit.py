@@ -1,9 +1,9 @@
 """The one training loop: every arm, whether central, local or federated, calls `fit`."""
 
 import math
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset
 from oncotrain.tasks import Plan, Task
-from oncotrain.training.collective import Collective
+from oncotrain.training.collective import Collective, attempt, successes
 from oncotrain.training.loader import Batch, batches, prefetch
 from oncotrain.training.state import TrainState, learning_rate, trainable
 
@@ -64,15 +64,8 @@ def fit(
     )
     state.model.train()
     with closing(source):
-        history = [_step(step, state, _take(source), task, train, collective) for step in numbers]
+        history = [_step(step, state, attempt(partial(next, source)), task, train, collective) for step in numbers]
     return TrainState(state.model, state.optimizer, state.step + steps), history
-
-
-def _take(source: Iterator[Batch | None]) -> Batch | UserError | None:
-    try:
-        return next(source)
-    except UserError as error:
-        return error
 
 
 def _step(
@@ -92,18 +85,15 @@ def _step(
         loss, count = _loss(step, state.model, batch, task, train, collective)
         loss.backward()  # type: ignore[no-untyped-call]  # torch
         totals[:2] = torch.stack([loss.detach(), count.to(loss)])
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     collective.sum_([*gradients, totals])
     total, items, failed = totals.tolist()
     if failed:
-        raise next(error for error in collective.gather(batch if isinstance(batch, UserError) else None) if error)
+        successes(collective.gather(batch if isinstance(batch, UserError) else None))
     if not items:
         return StepLoss(step, math.nan, 0.0)
-    for gradient in gradients:
-        gradient.div_(items)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient.div_(items)
     norm = torch.nn.utils.get_total_norm(gradients)
     if not (math.isfinite(total) and torch.isfinite(norm)):
         raise UserError(

@@ -6,7 +6,6 @@ from typing import Protocol, TypeVar
 
 from pyspark.sql import SparkSession
 
-from oncotrain.errors import UserError
 from oncotrain.training.collective import Collective
 
 T = TypeVar("T")
@@ -26,21 +25,3 @@ def create_engine(name: str) -> Engine:
     """The engine of module `engines/<name>.py`; imported on demand, since Horovod may not be installed."""
     engine: Engine = importlib.import_module(f"oncotrain.training.engines.{name}").ENGINE
     return engine
-
-
-def attempt(work: Callable[[Collective], T], collective: Collective) -> T | UserError:
-    """The result of `work`, or the user's error as a value, so that it crosses process boundaries as it is."""
-    try:
-        return work(collective)
-    except UserError as error:
-        return error
-
-
-def results(outcomes: list[T | UserError]) -> list[T]:
-    """What `attempt` returned on each rank. Raises the first UserError among them."""
-    values: list[T] = []
-    for outcome in outcomes:
-        if isinstance(outcome, UserError):
-            raise outcome
-        values.append(outcome)
-    return values
