@@ -1,0 +1,100 @@
+"""The sites of a run as the coordinator sees them: asked, waited for, counted."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from oncotrain.errors import DataError
+from oncotrain.federation.parcel import Parcel, from_records, size, to_records
+from oncotrain.federation.refusal import describe
+from oncotrain.log import get_logger
+
+POLL_SECONDS = 0.1
+"""Between two looks for replies; Flower's own `Grid.send_and_receive` looks every 3 s."""
+
+
+@dataclass
+class Traffic:
+    """Bytes of message contents of one site, and how many messages."""
+
+    down: int = 0
+    up: int = 0
+    messages: int = 0
+
+
+@dataclass
+class Sites:
+    """The admitted sites: name of each by the number that Flower gave it."""
+
+    grid: Grid
+    names: Mapping[int, str]
+    deadline: float
+    """Seconds that a site may take to answer."""
+    traffic: dict[str, Traffic] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.traffic = {name: Traffic() for name in self.names.values()}
+
+    def wait(self, count: int, seconds: float) -> None:
+        """Wait until `count` sites are online. Raises DataError after `seconds`, naming those that are not."""
+        log = get_logger(stage="federate")
+        deadline = time.monotonic() + seconds
+        seen = -1
+        while True:
+            online = {self.names[node] for node in self.grid.get_node_ids() if node in self.names}
+            if len(online) != seen:
+                seen = len(online)
+                log.info("%d of %d sites online: %s", seen, len(self.names), ", ".join(sorted(online)) or "none")
+            if seen >= count:
+                return
+            if time.monotonic() > deadline:
+                missing = ", ".join(sorted(set(self.names.values()) - online))
+                raise DataError(f"{count} sites are needed, {seen} came within {seconds:.0f} s; not there: {missing}")
+            time.sleep(POLL_SECONDS)
+
+    def ask(self, kind: str, parcel: Parcel, group: int = 0) -> dict[str, Parcel]:
+        """Ask every site the same, such as ``query.contract``; parcels of those that answered, by site."""
+        records = to_records(parcel)
+        messages = [Message(records, node, kind, group_id=str(group)) for node in self.names]
+        return {self.name(reply): from_records(reply.content) for reply in self.exchange(messages)}
+
+    def exchange(self, messages: Iterable[Message]) -> list[Message]:
+        """Send `messages`; the replies with content, ordered by site so that sums over them are reproducible.
+
+        A site that refuses, or does not answer by the deadline, is logged with its code.
+        """
+        messages = list(messages)
+        for message in messages:
+            traffic = self.traffic[self.names[message.metadata.dst_node_id]]
+            traffic.down += size(message.content)
+            traffic.messages += 1
+        replies = self._replies(messages)
+        for reply in replies:
+            if reply.has_error():
+                get_logger(site=self.name(reply), stage="federate").error(
+                    "%s refused: %s", reply.metadata.message_type, describe(reply.error.code)
+                )
+            else:
+                self.traffic[self.name(reply)].up += size(reply.content)
+        return sorted((reply for reply in replies if not reply.has_error()), key=self.name)
+
+    def name(self, reply: Message) -> str:
+        """The site that sent `reply`."""
+        return self.names[reply.metadata.src_node_id]
+
+    def _replies(self, messages: Sequence[Message]) -> list[Message]:
+        asked = dict(zip(self.grid.push_messages(messages), messages, strict=True))
+        deadline = time.monotonic() + self.deadline
+        replies: list[Message] = []
+        while asked and time.monotonic() < deadline:
+            for reply in self.grid.pull_messages(list(asked)):
+                del asked[reply.metadata.reply_to_message_id]
+                replies.append(reply)
+            time.sleep(POLL_SECONDS)
+        for message in asked.values():
+            site = self.names[message.metadata.dst_node_id]
+            get_logger(site=site, stage="federate").error("no answer within %.0f s", self.deadline)
+        return replies

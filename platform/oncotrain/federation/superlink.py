@@ -1,0 +1,138 @@
+"""Flower's server as a child process: started, told who may join, given one app to run, stopped."""
+
+import json
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from oncotrain.errors import UserError
+from oncotrain.federation.flower import environment, executable
+from oncotrain.federation.keys import ServerCertificate
+from oncotrain.federation.process import last_lines, running
+
+APP = Path(__file__).parent / "app"
+START_SECONDS = 120.0
+_CONNECTION = "federation"
+
+
+@dataclass(frozen=True)
+class SuperLink:
+    """A running server. Raises UserError from every method once it has ended."""
+
+    address: str
+    home: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def admit(self, public_keys: Mapping[str, Path]) -> None:
+        """Register each site's public key under the site's name."""
+
+        def register(site: str) -> None:
+            self._flwr("supernode", "register", str(public_keys[site]), _CONNECTION, "--name", site)
+
+        with ThreadPoolExecutor(len(public_keys)) as pool:
+            list(pool.map(register, public_keys))
+
+    def submit(self, settings: Mapping[str, str]) -> int:
+        """Start a run of the app with these run settings; its number."""
+        pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        return int(self._flwr("run", str(APP), _CONNECTION, "-c", " ".join(pairs))["run-id"])
+
+    def status(self, run: int) -> str:
+        """Flower's word on a run, such as ``running`` or ``finished:failed``."""
+        runs = self._flwr("ls", _CONNECTION, "--run-id", str(run))["runs"]
+        return str(runs[0]["status"])
+
+    def require_alive(self) -> None:
+        """Raise UserError with the end of its log if the server has ended."""
+        if self.process.poll() is not None:
+            raise UserError(f"the SuperLink at {self.address} ended; {self.log} ends with:\n{last_lines(self.log)}")
+
+    def _flwr(self, *arguments: str) -> dict[str, object]:
+        self.require_alive()
+        done = subprocess.run(  # noqa: S603 - the command is made here, from an argument list
+            [executable("flwr"), *arguments, "--format", "json"],
+            env=environment(self.home),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            answer = {"error-message": f"{done.stdout}{done.stderr}".strip()}
+        if done.returncode or not answer.get("success"):
+            raise UserError(f"flwr {arguments[0]} failed: {answer.get('error-message', answer)}")
+        return answer
+
+
+@contextmanager
+def superlink(work: Path, certificate: ServerCertificate, host: str, port: int) -> Iterator[SuperLink]:
+    """A server with TLS that admits registered sites only, for as long as the context lasts.
+
+    `work` is a private folder for its state and log. Raises UserError if it does not start, as on a port in use.
+    """
+    home = work / "superlink"
+    home.mkdir(mode=0o700, exist_ok=True)
+    address, log = f"{host}:{port}", work / "superlink.log"
+    (home / "config.toml").write_text(_connection(address, certificate.authority), encoding="utf-8")
+    command = [
+        executable("flower-superlink"),
+        *("--host", host, "--port", str(port)),
+        *("--ssl-ca-certfile", str(certificate.authority)),
+        *("--ssl-certfile", str(certificate.certificate), "--ssl-keyfile", str(certificate.key)),
+        *("--database", str(home / "state.db")),
+        "--enable-supernode-auth",
+        "--disable-runtime-dependency-installation",
+    ]
+    with running(command, environment=environment(home), log=log) as process:
+        server = SuperLink(address, home, log, process)
+        _wait_until_it_answers(server, certificate.authority)
+        yield server
+
+
+def reach(address: str, authority: Path) -> None:
+    """Open and close a TLS connection to ``host:port``.
+
+    Raises OSError (of which ssl.SSLError is one) if nobody answers, or not with a certificate of `authority`.
+    """
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(authority))
+    with (
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname=host.strip("[]")),
+    ):
+        return
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports of the loopback interface that nobody listens on at the moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _wait_until_it_answers(server: SuperLink, authority: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        server.require_alive()
+        try:
+            return reach(server.address, authority)
+        except OSError:
+            time.sleep(0.1)
+    raise UserError(f"the SuperLink at {server.address} did not answer within {START_SECONDS:.0f} s; see {server.log}")
+
+
+def _connection(address: str, authority: Path) -> str:
+    return (
+        f'[superlink]\ndefault = "{_CONNECTION}"\n\n'
+        f'[superlink.{_CONNECTION}]\naddress = "{address}"\nroot-certificates = "{authority}"\n'
+    )
