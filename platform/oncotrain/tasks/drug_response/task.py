@@ -1,0 +1,108 @@
+"""The drug response task: the response of every sample to every drug, trained on the pairs that were observed."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from oncotrain.config import parse
+from oncotrain.tasks.drug_response import clinical
+from oncotrain.tasks.drug_response.config import DrugResponseConfig
+from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
+from oncotrain.tasks.drug_response.loss import squared_error
+from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures
+from oncotrain.tasks.drug_response.model import ResponseNetwork
+from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
+from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.task import Plan, Row, Sums
+
+
+def create(settings: Mapping[str, Any], source: str) -> "DrugResponse":
+    """The task with these settings; `source` is quoted in errors. Raises UserError."""
+    return DrugResponse(parse(DrugResponseConfig, settings, source))
+
+
+class DrugResponse:
+    """Implements `Task`. A unit is one sample; a prediction is `response` (drugs,) float32 in the plan's drug order."""
+
+    name = "drug_response"
+    dataset = "samples"
+    unit = ("sample",)
+    primary = "r2_per_drug"
+
+    def __init__(self, config: DrugResponseConfig) -> None:
+        self.config = config
+        self.columns = ("expression", "drug", "response", *map(clinical.column, config.clinical))
+
+    def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        return offered_contract(features, self.config.clinical)
+
+    def agree(self, contracts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return common_contract(contracts)
+
+    def adapt(self, features: Mapping[str, Any], agreed: Mapping[str, Any]) -> Callable[[Row], Row]:
+        return row_adapter(self.contract(features), agreed)
+
+    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
+        return training_moments(contract, rows)
+
+    def merge_statistics(self, parts: Sequence[Sums]) -> Sums:
+        return add_moments(parts)
+
+    def plan(self, contract: Mapping[str, Any], statistics: Sums) -> Plan:
+        return make_plan(contract, statistics)
+
+    def model(self, plan: Plan) -> torch.nn.Module:
+        inputs = len(plan["genes"]) + clinical.width(plan["clinical"])
+        return ResponseNetwork(inputs, len(plan["drugs"]), self.config.network)
+
+    def collate(
+        self,
+        rows: Sequence[Row],
+        plan: Plan,
+        rngs: Sequence[np.random.Generator] | None,  # noqa: ARG002 - of the Protocol; expression is not augmented
+    ) -> dict[str, torch.Tensor]:
+        """`inputs` (rows, inputs) and `response` (rows, drugs), standardized; `observed` (rows, drugs) bool."""
+        expression = np.stack([row["expression"] for row in rows]).astype(np.float32)
+        genes = (expression - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
+        moments = (plan["number_mean"], plan["number_std"])
+        columns = np.stack([clinical.encode(row, plan["clinical"], *moments) for row in rows])
+        response = response_matrix(rows, len(plan["drugs"]))
+        observed = ~np.isnan(response)
+        standardized = (response - np.array(plan["drug_mean"])) / np.array(plan["drug_std"])
+        return {
+            "inputs": torch.from_numpy(np.hstack([genes, columns])),
+            "response": torch.from_numpy(np.where(observed, standardized, 0).astype(np.float32)),
+            "observed": torch.from_numpy(observed),
+        }
+
+    def loss(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        return squared_error(model(batch["inputs"]), batch["response"], batch["observed"])
+
+    def assemble(self, rows: Sequence[Row]) -> Row:
+        (row,) = rows
+        return row
+
+    def infer(self, model: torch.nn.Module, plan: Plan, unit: Row) -> dict[str, np.ndarray]:
+        """`standardized` (drugs,) float32: the mean of the members."""
+        parameter = next(model.parameters())
+        inputs = self.collate([unit], plan, None)["inputs"].to(parameter.device, parameter.dtype)
+        return {"standardized": model(inputs).mean(dim=0)[0].float().cpu().numpy()}
+
+    def decisions(self) -> Sequence[dict[str, Any]]:
+        return [{"shrinkage": factor} for factor in self.config.shrinkage]
+
+    def decide(self, raw: Mapping[str, np.ndarray], plan: Plan, decision: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        deviation = raw["standardized"] * np.array(plan["drug_std"])
+        response = np.array(plan["drug_mean"]) + decision["shrinkage"] * deviation
+        return {"response": response.astype(np.float32)}
+
+    def measure(self, unit: Row, prediction: Mapping[str, np.ndarray], plan: Plan) -> Sums:
+        return pair_sums(response_matrix([unit], len(plan["drugs"]))[0], prediction["response"])
+
+    def merge(self, parts: Sequence[Sums]) -> Sums:
+        return merge_sums(parts)
+
+    def figures(self, sums: Sums) -> dict[str, float]:
+        return response_figures(sums, self.config.minimum_samples)
