@@ -1,0 +1,109 @@
+"""Atomic publication: written to `_staging/<uuid>`, verified, renamed to the next version without overwriting.
+
+A crash leaves no half dataset. Of two publishers at once each gets a version of its own, whole.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from petastorm.unischema import Unischema
+
+from oncotrain import __version__
+from oncotrain.errors import DataError
+from oncotrain.lake.filesystem import Lake, rename_new, write_atomic
+from oncotrain.lake.layout import STAGING, require_layout
+from oncotrain.lake.manifest import MANIFEST, FileEntry, Kind, Manifest, dataset_versions, read_manifest
+from oncotrain.lake.names import require_slug, version_name, version_number
+from oncotrain.lake.packing import read_footer, require_schema
+from oncotrain.lake.schema import columns_of
+
+_CHUNK = 8 << 20
+
+
+@contextmanager
+def staging(lake: Lake) -> Iterator[str]:
+    """A fresh directory (its path inside the filesystem), removed on leaving unless it was renamed away.
+
+    Raises UserError if the lake is not laid out.
+    """
+    require_layout(lake)
+    path = lake.path(STAGING, uuid.uuid4().hex)
+    lake.fs.makedirs(path)
+    try:
+        yield path
+    finally:
+        if lake.fs.exists(path):
+            lake.fs.rm(path, recursive=True)
+
+
+def publish_dataset(
+    lake: Lake,
+    staged: str,
+    name: str,
+    *,
+    kind: Kind,
+    schema: Unischema,
+    features: Mapping[str, Any],
+    inputs: Mapping[str, str],
+) -> Manifest:
+    """Publish the Parquet files in `staged` as the next version of `name`.
+
+    Every file is read back: its footer for rows, its bytes for the hash. If the newest version holds the same
+    content, that version is returned and nothing is published. Raises DataError if a file cannot be read, does not
+    have the schema's columns, or there are no rows.
+    """
+    require_slug("dataset", name)
+    paths = sorted(str(path) for path in lake.fs.ls(staged, detail=False) if str(path).endswith(".parquet"))
+    files = tuple(_describe(lake, path, schema) for path in paths)
+    rows = sum(file.rows for file in files)
+    if rows == 0:
+        raise DataError(f"{name}: nothing was accepted, so there are no rows to publish")
+    lake.fs.makedirs(lake.path("curated", name), exist_ok=True)
+    while True:
+        versions = dataset_versions(lake, name)
+        newest = read_manifest(lake, name, versions[-1]) if versions else None
+        manifest = Manifest(
+            name=name,
+            kind=kind,
+            rows=rows,
+            files=files,
+            columns=columns_of(schema),
+            features=dict(features),
+            inputs=dict(inputs),
+            version=version_name(1 + (version_number(versions[-1]) or 0) if versions else 1),
+            code_version=__version__,
+            created=datetime.now(UTC).date().isoformat(),
+        )
+        if newest is not None and newest.sha256 == manifest.sha256:
+            return newest
+        write_atomic(lake.fs, f"{staged}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
+        try:
+            rename_new(lake.fs, staged, lake.path("curated", name, manifest.version))
+        except FileExistsError:
+            continue  # another publisher took this version: look again
+        return manifest
+
+
+def hash_file(lake: Lake, path: str) -> str:
+    """SHA-256 of the file at `path` inside the lake's filesystem."""
+    digest = hashlib.sha256()
+    with lake.fs.open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _describe(lake: Lake, path: str, schema: Unischema) -> FileEntry:
+    footer = read_footer(lake.fs, path)
+    require_schema(path, footer, schema)
+    return FileEntry(
+        path=path.rsplit("/", 1)[-1],
+        bytes=int(lake.fs.size(path)),
+        rows=footer.num_rows,
+        row_groups=tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups)),
+        sha256=hash_file(lake, path),
+    )
