@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
-from support.lakes import make_lake
 
 from oncotrain.lake.filesystem import Lake
 from oncotrain.spark import spark_session
+from support.lakes import make_lake
 
 
 @pytest.fixture(scope="session")
