@@ -8,21 +8,18 @@ import hashlib
 import hmac
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from oncotrain.errors import DataError
-
-if TYPE_CHECKING:
-    from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.filesystem import Lake, set_access
 
 KEY_BYTES = 32
 PSEUDONYM_BYTES = 16
 
 
-def site_key(lake: "Lake") -> bytes:
+def site_key(lake: Lake) -> bytes:
     """The site's secret, 32 bytes in ``landing/pseudonym.key`` (mode 0600), drawn on first use.
 
     Two jobs that start together get the same key. Raises DataError if the file was cut short.
@@ -44,22 +41,17 @@ def pseudonymize(key: bytes, kind: str, identifier: str) -> str:
 
 def _create_private(fs: AbstractFileSystem, path: str, data: bytes) -> None:
     """Write `path` with mode 0600, whole or not at all; a file that is already there stays as it is."""
-    temporary = f"{path}.{secrets.token_hex(8)}"
-    if isinstance(fs, LocalFileSystem):
-        private = Path(temporary)
-        private.touch(mode=0o600, exist_ok=False)
-        private.write_bytes(data)
-        try:
-            Path(path).hardlink_to(private)
-        except FileExistsError:
-            pass
-        finally:
-            private.unlink()
-    else:
-        with fs.open(temporary, "wb") as stream:
-            fs.client.set_permission(temporary, 0o600)
-            stream.write(data)
-        try:
-            fs.mv(temporary, path)
-        except FileExistsError:
-            fs.rm_file(temporary)
+    partial = f"{path}.{secrets.token_hex(8)}"
+    with fs.open(partial, "wb") as stream:
+        set_access(fs, partial, 0o600, owner=None, group=None)
+        stream.write(data)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            Path(path).hardlink_to(partial)
+        else:
+            fs.mv(partial, path)
+    except FileExistsError:
+        pass
+    finally:
+        if fs.exists(partial):
+            fs.rm_file(partial)

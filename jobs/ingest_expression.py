@@ -1,0 +1,45 @@
+"""Turn a hospital's expression, clinical and response tables into a curated dataset of samples.
+
+spark-submit jobs/ingest_expression.py --help
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oncotrain.config import load_yaml
+from oncotrain.config.expression import ExpressionConfig
+from oncotrain.expression.ingest import ingest_expression
+from oncotrain.job import run_job
+from oncotrain.lake.filesystem import Lake
+from oncotrain.spark import spark_session
+
+
+def main(
+    lake: Annotated[str, typer.Option(help="the site's lake: file:///path or hdfs://host:port/path")],
+    site: Annotated[str, typer.Option(help="the site's slug, such as chu-grenoble")],
+    expression: Annotated[str, typer.Option(help="matrix of samples and genes: .csv, .tsv (plain or .gz) or .parquet")],
+    samples: Annotated[str, typer.Option(help="table with one row a sample: ids and clinical columns")],
+    response: Annotated[str, typer.Option(help="long table with one row a measurement: sample, drug, value")],
+    config: Annotated[Path, typer.Option(help="such as jobs/configs/ingest_expression.yaml")],
+    dataset: Annotated[str, typer.Option(help="name of the dataset to publish")] = "samples",
+) -> None:
+    """Publish the samples that have an expression profile."""
+    run_job(
+        "ingest_expression",
+        lambda: ingest_expression(
+            spark_session("ingest_expression"),
+            Lake(lake),
+            site,
+            expression,
+            samples,
+            response,
+            load_yaml(config, ExpressionConfig),
+            dataset,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,35 @@
+"""Opening what a hospital delivers: a local path, or a URI of a file system that holds the landing zone."""
+
+from pathlib import Path
+
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+from oncotrain.errors import UserError
+from oncotrain.lake.filesystem import open_filesystem
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+FORMATS = ".csv, .tsv, .txt (each plain or .gz), .parquet"
+
+
+def open_source(path: str) -> pa.NativeFile:
+    """A stream over `path`, decompressed where its name ends in `.gz`. Raises UserError if there is no such file."""
+    fs, name = open_filesystem(path) if "://" in path else (LocalFileSystem(), path)
+    try:
+        stream = pa.PythonFile(fs.open(name, "rb"), mode="r")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return pa.CompressedInputStream(stream, "gzip") if path.endswith(".gz") else stream
+
+
+def is_parquet(path: str) -> bool:
+    """Whether the name says Parquet."""
+    return path.endswith(".parquet")
+
+
+def delimiter(path: str) -> str:
+    """The cell separator that the name implies. Raises UserError for a name that says no known format."""
+    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    if suffix not in _DELIMITERS:
+        raise UserError(f"{path}: its name says no known format; allowed: {FORMATS}")
+    return _DELIMITERS[suffix]
