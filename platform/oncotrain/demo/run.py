@@ -1,0 +1,107 @@
+"""The whole platform on three made-up hospitals, through the same jobs that a hospital would submit."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from oncotrain.demo.expression import write_tables
+from oncotrain.demo.slides import write_slides
+from oncotrain.errors import UserError
+from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.layout import apply_layout
+
+SITES = ("chu-grenoble", "uz-leuven", "charite-berlin")
+
+CORES = 2
+
+
+def run_demo(root: Path, jobs: Path, console: Console) -> Path:
+    """From raw files to the report, one line a step; a second run redoes only what is missing.
+
+    Args:
+        root: Folder of everything the demo makes.
+        jobs: The repository's `jobs/`.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        UserError: A job failed; the message names it, its log and its error.
+    """
+    centre = root / "centre" / "lake"
+    for lake in [centre, *(root / "sites" / site / "lake" for site in SITES)]:
+        apply_layout(Lake(lake.resolve().as_uri()))
+    _step(console, "three hospitals' slides and tables", SITES, lambda site: _receive(root, site))
+    _step(console, "slides to Parquet", SITES, lambda site: _ingest_slides(root, jobs, site))
+    _step(console, "expression to Parquet", SITES, lambda site: _ingest_expression(root, jobs, site))
+    study = jobs / "studies" / "demo.yaml"
+    _step(
+        console,
+        "pool, train centralized, local and federated, compare (some minutes)",
+        ["compare"],
+        lambda name: _submit(root, jobs, name, "compare", ["--study", str(study)]),
+    )
+    summary = json.loads((root / "logs" / "compare.json").read_text())
+    return Path(summary["report"])
+
+
+def _step(console: Console, title: str, names: Iterable[str], work: Callable[[str], Any]) -> None:
+    started = time.monotonic()
+    console.print(f"[bold]{title}[/bold] ...")
+    with ThreadPoolExecutor(CORES) as executor:
+        list(executor.map(work, names))
+    console.print(f"    {time.monotonic() - started:.0f} s")
+
+
+def _receive(root: Path, site: str) -> None:
+    inbox = root / "sites" / site / "inbox"
+    seed = SITES.index(site)
+    if not (inbox / "slides").exists():
+        write_slides(inbox / "slides", site, seed)
+    if not (inbox / "tables").exists():
+        write_tables(inbox / "tables", site, seed)
+
+
+def _ingest_slides(root: Path, jobs: Path, site: str) -> None:
+    manifest = root / "sites" / site / "inbox" / "slides" / "manifest.csv"
+    config = jobs / "configs" / "ingest_slides.yaml"
+    inputs = ["--manifest", str(manifest), "--config", str(config)]
+    _submit(root, jobs, f"{site}-slides", "ingest_slides", [*_lake(root, site), *inputs])
+
+
+def _ingest_expression(root: Path, jobs: Path, site: str) -> None:
+    tables = root / "sites" / site / "inbox" / "tables"
+    files = {"expression": "expression.csv.gz", "samples": "samples.csv", "response": "response.csv"}
+    inputs = [part for option, file in files.items() for part in (f"--{option}", str(tables / file))]
+    config = jobs / "configs" / "ingest_expression.yaml"
+    inputs += ["--config", str(config)]
+    _submit(root, jobs, f"{site}-expression", "ingest_expression", [*_lake(root, site), *inputs])
+
+
+def _lake(root: Path, site: str) -> list[str]:
+    lake = root / "sites" / site / "lake"
+    return ["--lake", lake.resolve().as_uri(), "--site", site]
+
+
+def _submit(root: Path, jobs: Path, name: str, job: str, options: list[str]) -> None:
+    """spark-submit a job; its log and its summary lie under logs/."""
+    logs = root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    command = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", f"local[{CORES}]"]
+    command += [str(jobs / f"{job}.py"), *options]
+    log = logs / f"{name}.log"
+    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    with log.open("w") as errors:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, check=False, env=environment)
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        raise UserError(f"{job} ended with exit code {done.returncode}: {lines[-1] if lines else 'no summary'}; {log}")
+    (logs / f"{name}.json").write_text(lines[-1] + "\n")
