@@ -1,0 +1,43 @@
+# make setup builds .venv and probes every component; everything else builds what is missing first.
+.PHONY: setup environment demo test lint format doctor lock hadoop-jars clean
+
+BIN := .venv/bin
+SOURCES := platform jobs tests deploy
+
+setup: environment doctor
+
+environment:
+	@deploy/setup.sh
+
+doctor: environment
+	@$(BIN)/oncotrain doctor
+
+demo: environment
+	@$(BIN)/oncotrain demo
+
+test: environment
+	$(BIN)/pytest
+
+lint: environment
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy -p oncotrain
+	$(BIN)/lint-imports
+
+format: environment
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# After a change of deploy/requirements.in.
+lock:
+	cd deploy && ../$(BIN)/uv pip compile --quiet --no-header --python-version 3.11 \
+	    --output-file requirements.lock requirements.in
+
+hadoop-jars: environment
+	@$(BIN)/python deploy/hadoop/fetch_jars.py
+
+# What was generated in the checkout; .venv and the cache outside stay.
+clean:
+	rm -rf demo build dist spark-warehouse metastore_db derby.log .coverage
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find platform jobs tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
