@@ -73,6 +73,12 @@ def dataset_versions(lake: Lake, name: str) -> list[str]:
     return [numbers[number] for number in sorted(number for number in numbers if number is not None)]
 
 
+def newest_manifest(lake: Lake, name: str) -> Manifest | None:
+    """The manifest of the newest version, or None if nothing was published. Raises DataError if it is damaged."""
+    versions = dataset_versions(lake, name)
+    return read_manifest(lake, name, versions[-1]) if versions else None
+
+
 def read_manifest(lake: Lake, name: str, version: str) -> Manifest:
     """The manifest of a published version. Raises DataError if it is missing or damaged."""
     path = lake.path("curated", name, version, MANIFEST)

@@ -17,12 +17,12 @@ def require_slug(what: str, value: str) -> str:
     return value
 
 
-def version_name(number: int) -> str:
-    """The directory of version `number`, counted from 1: v0001."""
-    return f"v{number:04d}"
-
-
 def version_number(name: str) -> int | None:
     """The number in a version's directory name, or None if `name` is not one."""
     match = _VERSION.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def next_version(name: str | None) -> str:
+    """The name of the version after `name`; v0001 after None."""
+    return f"v{1 + (version_number(name or '') or 0):04d}"

@@ -4,6 +4,7 @@ A crash leaves no half dataset. Of two publishers at once each gets a version of
 """
 
 import hashlib
+import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +17,8 @@ from oncotrain import __version__
 from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import Lake, rename_new, write_atomic
 from oncotrain.lake.layout import STAGING, require_layout
-from oncotrain.lake.manifest import MANIFEST, FileEntry, Kind, Manifest, dataset_versions, read_manifest
-from oncotrain.lake.names import require_slug, version_name, version_number
+from oncotrain.lake.manifest import MANIFEST, FileEntry, Kind, Manifest, newest_manifest
+from oncotrain.lake.names import next_version, require_slug
 from oncotrain.lake.packing import read_footer, require_schema
 from oncotrain.lake.schema import columns_of
 
@@ -64,8 +65,7 @@ def publish_dataset(
         raise DataError(f"{name}: nothing was accepted, so there are no rows to publish")
     lake.fs.makedirs(lake.path("curated", name), exist_ok=True)
     while True:
-        versions = dataset_versions(lake, name)
-        newest = read_manifest(lake, name, versions[-1]) if versions else None
+        newest = newest_manifest(lake, name)
         manifest = Manifest(
             name=name,
             kind=kind,
@@ -74,7 +74,7 @@ def publish_dataset(
             columns=columns_of(schema),
             features=dict(features),
             inputs=dict(inputs),
-            version=version_name(1 + (version_number(versions[-1]) or 0) if versions else 1),
+            version=next_version(newest.version if newest else None),
             code_version=__version__,
             created=datetime.now(UTC).date().isoformat(),
         )
@@ -86,6 +86,11 @@ def publish_dataset(
         except FileExistsError:
             continue  # another publisher took this version: look again
         return manifest
+
+
+def write_summary(lake: Lake, name: str, summary: Mapping[str, Any]) -> None:
+    """Keep a job's summary as `curated/<name>/summary.json`: beside the versions, which never change."""
+    lake.write_atomic(json.dumps(summary, indent=1).encode(), "curated", name, "summary.json")
 
 
 def hash_file(lake: Lake, path: str) -> str:
