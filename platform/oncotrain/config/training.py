@@ -1,10 +1,13 @@
 """A run's YAML: the task with its settings, the data, and how the model is trained."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from oncotrain.config.load import Frozen
+from oncotrain.config.federation import FederatedConfig
+from oncotrain.config.load import Frozen, parse
+from oncotrain.config.split import SplitRule
 
 
 class OptimizerConfig(Frozen):
@@ -57,6 +60,15 @@ class TrainConfig(Frozen):
         return self
 
 
+class SplitConfig(Frozen):
+    """Which patients train, validate and test."""
+
+    name: str
+    """Name of the frozen split in the lake."""
+    rule: SplitRule | None = None
+    """What makes the split where the lake has none of that name; None: it must be there."""
+
+
 class RunConfig(Frozen):
     """The YAML of `jobs/configs/`."""
 
@@ -64,6 +76,16 @@ class RunConfig(Frozen):
     """`name`, and the task's own settings."""
     dataset: str | None = None
     """Name of the curated dataset; None is the task's default."""
-    split: str
-    """Name of a frozen split in the lake."""
+    split: SplitConfig
     train: TrainConfig
+    federated: FederatedConfig | None = None
+
+
+def with_train(config: RunConfig, changes: Mapping[str, Any], source: str) -> RunConfig:
+    """`config` with these keys of its `train` section replaced; None leaves a key as it is.
+
+    Raises UserError, naming `source`, where a value is not allowed.
+    """
+    data = config.model_dump(mode="json")
+    data["train"] |= {key: value for key, value in changes.items() if value is not None}
+    return parse(RunConfig, data, source)

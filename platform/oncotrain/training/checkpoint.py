@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from oncotrain.lake.filesystem import Lake
+from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import TrainState
 
 
-def save_checkpoint(lake: Lake, run: str, name: str, state: TrainState, progress: dict[str, Any]) -> None:
+def save_checkpoint(run: RunDirectory, name: str, state: TrainState, progress: dict[str, Any]) -> None:
     """Write runs/<run>/checkpoints/<name>.pt. `progress` is JSON-able and comes back from `load_checkpoint`."""
     buffer = io.BytesIO()
     torch.save(
@@ -21,12 +21,12 @@ def save_checkpoint(lake: Lake, run: str, name: str, state: TrainState, progress
         },
         buffer,
     )
-    lake.write_atomic(buffer.getvalue(), "runs", run, "checkpoints", f"{name}.pt")
+    run.write(buffer.getvalue(), "checkpoints", f"{name}.pt")
 
 
-def load_checkpoint(lake: Lake, run: str, name: str, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+def load_checkpoint(run: RunDirectory, name: str, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """Put a checkpoint into the model and optimizer of `state`; the state there, and the progress saved with it."""
-    content = io.BytesIO(lake.read_bytes("runs", run, "checkpoints", f"{name}.pt"))
+    content = io.BytesIO(run.read("checkpoints", f"{name}.pt"))
     saved = torch.load(content, map_location="cpu", weights_only=True)
     state.model.load_state_dict(saved["model"])
     state.optimizer.load_state_dict(saved["optimizer"])

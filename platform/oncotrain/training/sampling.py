@@ -38,6 +38,12 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
+def rows_seen(steps: int, rows: int, batch_size: int) -> int:
+    """Rows that the first `steps` steps were computed on, over all ranks."""
+    epochs, rest = divmod(steps, steps_per_epoch(rows, batch_size))
+    return epochs * rows + rest * batch_size
+
+
 def rank_slice(batch: np.ndarray, rank: int, world: int) -> np.ndarray:
     """What `rank` takes of a global batch: consecutive, sizes differing by at most 1, empty where rows run out."""
     return np.array_split(batch, world)[rank]

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from pyspark.sql import SparkSession
-
 from oncotrain.errors import UserError
 from oncotrain.training.collective import Alone, Collective
 
@@ -14,11 +12,8 @@ T = TypeVar("T")
 class Single:
     """The engine of one rank; needs no Spark."""
 
-    def run(self, work: Callable[[Collective], T], ranks: int, _spark: SparkSession | None) -> list[T]:
-        """Call `work` here."""
+    def run(self, work: Callable[[Collective], T], ranks: int) -> list[T]:
+        """Call `work` here. Raises UserError for more than one rank."""
         if ranks != 1:
             raise UserError(f"engine single has 1 rank; found ranks: {ranks}")
         return [work(Alone())]
-
-
-ENGINE = Single()

@@ -1,0 +1,78 @@
+"""Training in one place: the pooled data of all sites (arm `centralized`), or one site's alone (arm `local:<site>`)."""
+
+from functools import partial
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from oncotrain.config.training import RunConfig
+from oncotrain.lake.filesystem import Lake
+from oncotrain.log import get_logger
+from oncotrain.training.data import open_data, plan_alone
+from oncotrain.training.engines import create_engine
+from oncotrain.training.rank import RankWork, best_point, work_on_rank
+from oncotrain.training.run import RunDirectory, json_figures, run_name
+from oncotrain.training.sampling import rows_seen
+
+
+def train_centralized(
+    spark: SparkSession | None, lake: Lake, config: RunConfig, *, source: str, arm: str = "centralized"
+) -> dict[str, Any]:
+    """Train, validate and test on one lake's dataset; the directory is `runs/<run>/` of that lake.
+
+    The run's name follows from arm, configuration and data: the same call resumes an interrupted run from its last
+    checkpoint and returns a finished one as it is, with `unchanged` true.
+
+    Args:
+        spark: Where the ranks run; engine single needs none.
+        source: The configuration's file, for messages.
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        UserError: Configuration, split or engine; a loss that is not finite.
+        DataError: Rows are missing, or a part of the split has none.
+    """
+    data = open_data(lake, config, source)
+    manifest, train = data.dataset.manifest, config.train
+    run = RunDirectory(lake, run_name(data.task.name, arm, config, manifest.sha256))
+    if run.exists("summary.json"):
+        return {**run.read_json("summary.json"), "unchanged": True}
+    log = get_logger(run=run.name, stage="train")
+    log.info(
+        "%d training rows of %s; %d steps on %d ranks",
+        len(data.rows("train")),
+        data.dataset.uri,
+        train.steps,
+        train.ranks,
+    )
+    if not run.exists("plan.json"):
+        run.write_config(config)
+        run.write_json(plan_alone(data), "plan.json")
+    work = RankWork(run, lake, manifest.version, config, run.read_json("plan.json"), source)
+    points, patients, cpu_seconds = create_engine(train.engine, spark).run(partial(work_on_rank, work), train.ranks)[0]
+    best = best_point(points, data.task.primary)
+    figures = json_figures(data.task.figures(data.task.merge(list(patients.values()))))
+    run.write_patients(patients)
+    run.write_json(figures, "figures.json")
+    summary = {
+        "run": run.name,
+        "uri": run.uri,
+        "task": data.task.name,
+        "arm": arm,
+        "seed": train.seed,
+        "dataset": {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256},
+        "split": data.split.name,
+        "engine": train.engine,
+        "ranks": train.ranks,
+        "steps": train.steps,
+        "samples_seen": rows_seen(train.steps, len(data.rows("train")), train.batch_size),
+        "cpu_seconds": round(cpu_seconds, 3),
+        "best_step": best["step"],
+        "decision": best["decision"],
+        "validation": best["figures"],
+        "figures": figures,
+    }
+    run.write_json({"status": "done", **summary}, "summary.json")
+    return summary

@@ -1,0 +1,66 @@
+"""What a run works on: the task, the dataset, the frozen split, and the plan made from training rows alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from oncotrain.config.training import RunConfig, SplitConfig
+from oncotrain.errors import DataError, UserError
+from oncotrain.lake.dataset import Dataset, open_dataset
+from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.split import Part, Split, load_split, make_split, save_split
+from oncotrain.tasks import Plan, Sums, Task, create_task
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One participant's task, dataset and split."""
+
+    task: Task
+    dataset: Dataset
+    split: Split
+
+    def rows(self, part: Part) -> np.ndarray:
+        """Numbers of the rows of `part` (n,) int64. Raises DataError where there are none."""
+        rows = self.split.rows(self.dataset, part)
+        if not len(rows):
+            raise DataError(f"split {self.split.name!r} has no {part} row in {self.dataset.uri}")
+        return rows
+
+
+def open_data(lake: Lake, config: RunConfig, source: str, version: str | None = None) -> RunData:
+    """Open what `config` names in `lake`; the split is made and frozen if its rule is given and the lake lacks it.
+
+    Args:
+        source: The configuration's file, for messages.
+        version: The dataset's version; None is the newest.
+    """
+    task = create_task(config.task, source)
+    dataset = open_dataset(lake, config.dataset or task.dataset, version)
+    return RunData(task, dataset, _frozen_split(lake, dataset, config.split, source))
+
+
+def local_statistics(data: RunData, contract: dict[str, Any]) -> Sums:
+    """The task's statistics of this participant's training rows, under the agreed contract."""
+    adapt = data.task.adapt(data.dataset.manifest.features, contract)
+    rows = data.dataset.iterate(data.task.columns, data.rows("train"))
+    return data.task.statistics(contract, map(adapt, rows))
+
+
+def plan_alone(data: RunData) -> Plan:
+    """The plan of a run with one participant."""
+    contract = data.task.agree([data.task.contract(data.dataset.manifest.features)])
+    return data.task.plan(contract, data.task.merge_statistics([local_statistics(data, contract)]))
+
+
+def _frozen_split(lake: Lake, dataset: Dataset, config: SplitConfig, source: str) -> Split:
+    if config.rule is not None and config.name not in lake.list("splits"):
+        save_split(lake, make_split(dataset, config.rule, config.name))
+    split = load_split(lake, config.name)
+    if config.rule not in (None, split.rule):
+        raise UserError(
+            f"{source}: key 'split.rule' differs from the rule that made the frozen split {config.name!r} "
+            f"({split.rule}); choose another split.name"
+        )
+    return split

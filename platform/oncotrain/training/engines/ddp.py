@@ -1,0 +1,62 @@
+"""torch.distributed in Spark tasks, one rank a task: pyspark's TorchDistributor (barrier stage and torchrun)."""
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+from oncotrain.errors import UserError
+from oncotrain.training.collective import Collective, attempt, successes
+
+T = TypeVar("T")
+
+
+class Ddp:
+    """The engine of TorchDistributor: NCCL where Spark gives tasks a GPU, else Gloo."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def run(self, work: Callable[[Collective], T], ranks: int) -> list[T]:
+        """Call `work` in `ranks` tasks of the Spark application."""
+        use_gpu = int(self._spark.conf.get("spark.task.resource.gpu.amount", "0") or 0) > 0
+        distributor = TorchDistributor(num_processes=ranks, local_mode=False, use_gpu=use_gpu)
+        outcomes: list[T | UserError] = distributor.run(_rank, work, "cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        return successes(outcomes)
+
+
+def _rank(work: Callable[[Collective], T], backend: str) -> list[T | UserError]:
+    """All ranks' outcomes, since TorchDistributor returns rank 0's value only."""
+    dist.init_process_group(backend)
+    try:
+        collective = _TorchCollective()
+        return collective.gather(attempt(partial(work, collective)))
+    finally:
+        dist.destroy_process_group()
+
+
+class _TorchCollective:
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.local_rank = int(os.environ["LOCAL_RANK"])
+
+    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+    def gather(self, value: T) -> list[T]:
+        values: list[T | None] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]  # every rank has filled its place

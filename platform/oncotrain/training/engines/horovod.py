@@ -1,0 +1,72 @@
+"""Horovod over Gloo in Spark tasks, one rank a task: `horovod.spark.run`, on a laptop as on YARN."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import torch
+from pyspark.sql import SparkSession
+
+from oncotrain.errors import UserError
+from oncotrain.training.collective import Collective, attempt, successes
+
+T = TypeVar("T")
+
+
+class Horovod:
+    """The engine of `horovod.spark.run`."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def run(self, work: Callable[[Collective], T], ranks: int) -> list[T]:
+        """Call `work` in `ranks` tasks of the Spark application."""
+        import horovod.spark  # importing it patches subprocess handling: only where it runs
+
+        # One machine: loopback, or Gloo may pick an interface that does not route to itself.
+        nics = {"lo"} if self._spark.sparkContext.master.startswith("local") else None
+        outcomes: list[T | UserError] = horovod.spark.run(
+            _rank,
+            args=(work,),
+            num_proc=ranks,
+            use_gloo=True,
+            nics=nics,
+            stdout=sys.stderr,
+            stderr=sys.stderr,
+            verbose=0,
+        )
+        return successes(outcomes)
+
+
+def _rank(work: Callable[[Collective], T]) -> T | UserError:
+    import horovod.torch as hvd
+
+    hvd.init()
+    try:
+        return attempt(partial(work, _HorovodCollective()))
+    finally:
+        hvd.shutdown()
+
+
+class _HorovodCollective:
+    """Tensors on a GPU travel through host memory: the wheel is built for Gloo, which knows no device memory."""
+
+    def __init__(self) -> None:
+        import horovod.torch as hvd
+
+        self._hvd = hvd
+        self.rank, self.world, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
+
+    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+        summed = self._hvd.grouped_allreduce([tensor.cpu() for tensor in tensors], op=self._hvd.Sum)
+        for tensor, value in zip(tensors, summed, strict=True):
+            tensor.copy_(value)
+
+    def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
+        for tensor in tensors:
+            tensor.copy_(self._hvd.broadcast(tensor.cpu(), root_rank=0))
+
+    def gather(self, value: T) -> list[T]:
+        gathered: list[T] = self._hvd.allgather_object(value)
+        return gathered
