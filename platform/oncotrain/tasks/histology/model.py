@@ -1,0 +1,55 @@
+"""The network: a small U-Net that works at half the resolution and below, and answers at full resolution."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+MAPS = 3
+"""Foreground, boundary, distance; class maps follow."""
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.GroupNorm(outputs // 8, outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class NucleusNet(nn.Module):
+    """Ronneberger et al., MICCAI 2015, with skip connections added instead of concatenated.
+
+    The first layer sees blocks of 2 x 2 pixels as channels and the last one writes such blocks (Shi et al., CVPR 2016):
+    a quarter of the cost of a network at full resolution, and no loss of position.
+    """
+
+    def __init__(self, widths: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleList(
+            nn.Sequential(_block(12, outputs) if level == 0 else _block(inputs, outputs, 2), _block(outputs, outputs))
+            for level, (inputs, outputs) in enumerate(zip((12, *widths), widths, strict=False))
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(width, lower, 1) for lower, width in pairwise(widths))
+        self.decoder = nn.ModuleList(_block(width, width) for width in widths[:-1])
+        self.head = nn.Conv2d(widths[0], 4 * (MAPS + classes), 1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits of the maps and classes (n, 3 + classes, height, width) from normalized pixels (n, 3, height, width).
+
+        Any size is taken: the far edges are repeated up to the multiple that the levels need.
+        """
+        height, width = pixels.shape[-2:]
+        multiple = 2 ** len(self.encoder)
+        padded = F.pad(pixels, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        features = F.pixel_unshuffle(padded, 2)
+        levels = []
+        for encode in self.encoder:
+            features = encode(features)
+            levels.append(features)
+        for level in reversed(range(len(self.decoder))):
+            raised = F.interpolate(self.lateral[level](features), scale_factor=2.0, mode="nearest")
+            features = self.decoder[level](levels[level] + raised)
+        return F.pixel_shuffle(self.head(features), 2)[..., :height, :width]
