@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 
 Row = Mapping[str, Any]
@@ -95,3 +96,6 @@ class Task(Protocol):
 
     def figures(self, sums: Sums) -> dict[str, float]:
         """The figures that `sums` imply; NaN where undefined."""
+
+    def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
+        """What a person would look at: some assembled units, each with the predictions of several arms by name."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 
 from oncotrain.config import parse
@@ -14,6 +15,7 @@ from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures
 from oncotrain.tasks.drug_response.model import ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
+from oncotrain.tasks.drug_response.picture import scatter
 from oncotrain.tasks.drug_response.response import response_matrix
 from oncotrain.tasks.task import Plan, Row, Sums
 
@@ -106,3 +108,6 @@ class DrugResponse:
 
     def figures(self, sums: Sums) -> dict[str, float]:
         return response_figures(sums, self.config.minimum_samples)
+
+    def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
+        return scatter(units, plan["drugs"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 
 from oncotrain.config import parse
@@ -13,6 +14,7 @@ from oncotrain.tasks.histology.loss import image_losses
 from oncotrain.tasks.histology.metrics import image_figures, image_sums
 from oncotrain.tasks.histology.model import MAPS, NucleusNet
 from oncotrain.tasks.histology.moments import add_sums, common_contract, make_plan, offered_contract, tile_moments
+from oncotrain.tasks.histology.picture import overlays
 from oncotrain.tasks.histology.postprocess import candidates, majority_classes, separate
 from oncotrain.tasks.histology.whole_image import assemble, predict_in_windows
 from oncotrain.tasks.task import Plan, Row, Sums
@@ -107,3 +109,6 @@ class Histology:
 
     def figures(self, sums: Sums) -> dict[str, float]:
         return image_figures(sums)
+
+    def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
+        return overlays(units[:3], plan["spacing"], plan["classes"])
