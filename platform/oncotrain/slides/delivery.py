@@ -1,0 +1,153 @@
+"""The manifest CSV of a slide delivery: one row a slide, paths relative to the CSV's folder."""
+
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from oncotrain.config.slides import Column, SlidesConfig
+from oncotrain.errors import DataError, UserError
+
+REQUIRED: tuple[Column, ...] = ("slide", "patient")
+OPTIONAL: tuple[Column, ...] = ("id", "mpp", "annotations", "mask", "class_map", "cohort", "part", "site")
+PARTS = ("train", "test", "")
+
+
+@dataclass(frozen=True)
+class SlideEntry:
+    """One accepted row. `slide`, `annotations`, `mask`, `class_map` exist and lie in the manifest's folder."""
+
+    row: int
+    """1 for the first row below the header; what log lines say instead of a name."""
+    name: str
+    """The slide's path as the manifest writes it."""
+    slide: Path
+    patient: str
+    id: str
+    region: int
+    """Rows with the same id are regions of one slide, numbered from 0 by path."""
+    mpp: float | None
+    annotations: Path | None
+    mask: Path | None
+    class_map: Path | None
+    cohort: str
+    part: str
+
+
+class Refused(NamedTuple):
+    """A slide that is not taken, and why, in words that follow 'the slide' and name nobody."""
+
+    row: int
+    name: str
+    reason: str
+
+
+class Delivery(NamedTuple):
+    """The rows of one site: those that can be tried, and the others."""
+
+    entries: list[SlideEntry]
+    refused: list[Refused]
+
+
+def read_delivery(path: Path, site: str, config: SlidesConfig) -> Delivery:
+    """Read the rows of `site`: all of them, or those whose `site` column, as a slug, equals it where there is one.
+
+    Raises UserError if the file or a column is missing, DataError if no row belongs to the site.
+    """
+    names = {column: config.columns.get(column, column) for column in (*REQUIRED, *OPTIONAL)}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            header, lines = list(reader.fieldnames or []), list(reader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: is not a CSV file in UTF-8 ({error})") from None
+    for column, name in names.items():
+        if name not in header and (column in REQUIRED or column in config.columns):
+            raise UserError(f"{path}: column '{name}' ({column}) is missing; found: {', '.join(header)}")
+
+    entries: list[SlideEntry] = []
+    refused: list[Refused] = []
+    first: dict[Path, int] = {}
+    patients: dict[str, str] = {}
+    others: set[str] = set()
+    for row, line in enumerate(lines, start=1):
+        values = {column: (line.get(name) or "").strip() for column, name in names.items()}
+        if names["site"] in header and slug(values["site"]) != site:
+            others.add(slug(values["site"]))
+            continue
+        try:
+            entry = _entry(row, values, path.parent.resolve())
+            if first.setdefault(entry.slide, row) != row:
+                raise DataError(f"is the same file as in row {first[entry.slide]}")
+            if patients.setdefault(entry.id, entry.patient) != entry.patient:
+                raise DataError("has the id of another patient's slide")
+            entries.append(entry)
+        except DataError as error:
+            refused.append(Refused(row, values["slide"] or f"row {row}", str(error)))
+    if not entries and not refused:
+        raise DataError(f"{path}: no row belongs to site '{site}'; sites found: {', '.join(sorted(others)) or 'none'}")
+    return Delivery(_number_regions(entries), refused)
+
+
+def slug(name: str) -> str:
+    """A site's name as used in folders and options: 'CHU Grenoble' -> 'chu-grenoble'."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _number_regions(entries: list[SlideEntry]) -> list[SlideEntry]:
+    seen: Counter[str] = Counter()
+    numbered = []
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        numbered.append(replace(entry, region=seen[entry.id]))
+        seen[entry.id] += 1
+    return numbered
+
+
+def _entry(row: int, values: dict[Column, str], folder: Path) -> SlideEntry:
+    if not values["patient"]:
+        raise DataError("column 'patient' is empty")
+    if values["part"] not in PARTS:
+        raise DataError("column 'part' must be 'train', 'test' or empty")
+    if values["annotations"] and values["mask"]:
+        raise DataError("has both 'annotations' and 'mask'; one of them is allowed")
+    if values["class_map"] and not values["mask"]:
+        raise DataError("has a 'class_map' but no 'mask'")
+    slide = _file(values, "slide", folder)
+    if slide is None:
+        raise DataError("column 'slide' is empty")
+    return SlideEntry(
+        row=row,
+        name=values["slide"],
+        slide=slide,
+        patient=values["patient"],
+        id=values["id"] or values["slide"],
+        region=0,
+        mpp=_number(values["mpp"]),
+        annotations=_file(values, "annotations", folder),
+        mask=_file(values, "mask", folder),
+        class_map=_file(values, "class_map", folder),
+        cohort=values["cohort"],
+        part=values["part"],
+    )
+
+
+def _file(values: dict[Column, str], column: Column, folder: Path) -> Path | None:
+    if not values[column]:
+        return None
+    file = (folder / values[column]).resolve()
+    if not file.is_relative_to(folder):
+        raise DataError(f"the path in column '{column}' leaves the manifest's folder")
+    if not file.is_file():
+        raise DataError(f"the file in column '{column}' does not exist")
+    return file
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise DataError("column 'mpp' must be a number of µm per pixel") from None

@@ -1,0 +1,50 @@
+"""Slides that OpenSlide reads: SVS, NDPI, MIRAX, SCN, BIF, tiled TIFF, DICOM."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import openslide
+from PIL import Image
+
+from oncotrain.errors import DataError
+
+
+class OpenSlideReader:
+    """`SlideReader` over one OpenSlide handle; open it in the process that uses it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._slide = openslide.OpenSlide(path)
+        except openslide.OpenSlideError:
+            raise DataError("is damaged: OpenSlide cannot open it") from None
+        properties = self._slide.properties
+        self.vendor: str = properties[openslide.PROPERTY_NAME_VENDOR]
+        self.mpp = _mpp(properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y))
+        self.level_dimensions: tuple[tuple[int, int], ...] = self._slide.level_dimensions
+        self.level_downsamples: tuple[float, ...] = self._slide.level_downsamples
+
+    @staticmethod
+    def understands(path: Path) -> bool:
+        """Whether OpenSlide recognizes the file's format."""
+        return openslide.OpenSlide.detect_format(path) is not None
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
+        """See `SlideReader.read`."""
+        downsample = self.level_downsamples[level]
+        try:
+            return self._slide.read_region((round(x * downsample), round(y * downsample)), level, (width, height))
+        except openslide.OpenSlideError:
+            raise DataError(f"is damaged: pixels of level {level} cannot be decoded") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slide.close()
+
+
+def _mpp(x: str | None, y: str | None) -> tuple[float, float] | None:
+    return (float(x), float(y)) if x and y else None

@@ -1,0 +1,49 @@
+"""The seam between slide formats and everything else, and the choice of a reader for a file."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import openslide
+from PIL import Image
+
+from oncotrain.errors import DataError
+from oncotrain.slides.image_reader import ImageReader
+from oncotrain.slides.openslide_reader import OpenSlideReader
+
+
+class SlideReader(Protocol):
+    """Pixels of one slide by pyramid level, and the few facts about it that may leave `landing`.
+
+    Label and macro images are never decoded. Messages of errors hold neither the file's name nor its text fields.
+    """
+
+    vendor: str
+    """Scanner vendor as OpenSlide names it, or 'image'."""
+    mpp: tuple[float, float] | None
+    """µm per pixel of level 0 along x and y; None where the file does not state it."""
+    level_dimensions: tuple[tuple[int, int], ...]
+    """(width, height) of each level in pixels, the largest first."""
+    level_downsamples: tuple[float, ...]
+    """Pixels of level 0 per pixel of each level."""
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
+        """RGBA pixels of a rectangle inside `level`, in its pixels; alpha 0 where nothing was scanned.
+
+        Raises DataError if they cannot be decoded.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_reader(path: Path) -> SlideReader:
+    """The reader for `path`, by content and not by name. Raises DataError if no reader understands the file."""
+    if OpenSlideReader.understands(path):
+        return OpenSlideReader(path)
+    if ImageReader.understands(path):
+        return ImageReader(path)
+    raise DataError(f"is neither a slide that OpenSlide {openslide.__library_version__} reads nor an image")
