@@ -30,8 +30,8 @@ class Population:
 
 
 POPULATIONS = (
-    Population("epithelial", 0.45, (5.2, 0.6), (0.65, 0.9), (0, 0.05), 0.55, 0.20, 1.5, (1.7, 0.18)),
-    Population("lymphocyte", 0.33, (3.3, 0.25), (0.88, 1.0), (0, 0.03), 1.05, 0.18, 1.0, (1.15, 0.05)),
+    Population("epithelial", 0.45, (5.2, 0.6), (0.65, 0.9), (2, 0.03), 0.55, 0.20, 1.5, (1.7, 0.18)),
+    Population("lymphocyte", 0.33, (3.3, 0.25), (0.88, 1.0), (2, 0.02), 1.05, 0.18, 1.0, (1.15, 0.05)),
     Population("macrophage", 0.12, (5.0, 0.5), (0.5, 0.65), (1, 0.22), 0.42, 0.12, 1.15, (2.0, -0.12)),
     Population("neutrophil", 0.10, (3.6, 0.25), (0.8, 1.0), (3, 0.30), 1.2, 0.05, 1.0, (1.6, 0.30)),
 )
@@ -106,9 +106,9 @@ def _outline(rng: np.random.Generator, population: Population, corners: int = 36
     major = max(rng.normal(*population.radius), 0.6 * population.radius[0])
     minor = major * rng.uniform(*population.elongation)
     lobes, depth = population.lobes
-    bumps = depth * np.cos(lobes * angle + rng.uniform(0, 2 * np.pi)) if lobes else 0
+    bumps = depth * np.cos(lobes * angle + rng.uniform(0, 2 * np.pi))
     for wave in (2, 3, 5):
-        bumps = bumps + rng.normal(0, 0.025) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
+        bumps += rng.normal(0, 0.025) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
     curve = np.stack([major * np.cos(angle), minor * np.sin(angle)], axis=1) * (1 + bumps)[:, None]
     turn = rng.uniform(0, np.pi)
     return curve @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])

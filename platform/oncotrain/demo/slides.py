@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -114,8 +115,13 @@ def _write_svs(path: Path, pixels: np.ndarray, patient: str, name: str) -> None:
     thumbnail = cv2.resize(pixels, (256, 256), interpolation=cv2.INTER_AREA)
     header = "Aperio Image Library v12.0.15\n"
     facts = f"|AppMag = 40|MPP = {MPP:.4f}|Filename = {name}|Patient = {patient}|User = Dr. A. Example|Date = 03/14/26"
-    jpeg = {"compression": "jpeg", "compressionargs": {"level": 92}, "photometric": "rgb", "metadata": None}
-    tiled = {**jpeg, "tile": (256, 256)}
+    jpeg: dict[str, Any] = {
+        "compression": "jpeg",
+        "compressionargs": {"level": 92},
+        "photometric": "rgb",
+        "metadata": None,
+    }
+    tiled: dict[str, Any] = {**jpeg, "tile": (256, 256)}
     with tifffile.TiffWriter(path) as tiff:
         tiff.write(
             pixels, **tiled, description=f"{header}{size}x{size} [0,0 {size}x{size}] (256x256) JPEG/RGB Q=92{facts}"

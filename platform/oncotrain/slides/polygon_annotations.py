@@ -7,7 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from shapely import STRtree, box
@@ -22,7 +22,7 @@ from oncotrain.slides.grid import Tile
 from oncotrain.slides.labels import Labels, known
 from oncotrain.slides.slide import Slide
 
-Shape = Polygon | MultiPolygon
+Shape: TypeAlias = Polygon | MultiPolygon
 
 
 class PolygonAnnotations:

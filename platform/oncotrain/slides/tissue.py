@@ -11,7 +11,7 @@ from oncotrain.slides.grid import Tile
 SPACING = 8.0
 """µm per pixel of the thumbnail that tissue is found on."""
 SMALLEST = 24
-"""Pixels; smaller specks are dust, smaller holes are tissue."""
+"""Pixels; smaller specks are dust, smaller holes are tissue. Less on pictures of a few cells."""
 GLASS = (0.03, 0.15)
 """Optical density that separates glass from tissue lies in this range on any slide. Otsu's method presumes that both
 are there; on a picture full of tissue it would cut the tissue in two, so its threshold is held inside the range."""
@@ -22,8 +22,8 @@ def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
     density = -np.log10((thumbnail.astype(np.float32) + 1) / 256).mean(axis=2)
     threshold = threshold_otsu(density) if np.ptp(density) > 0 else GLASS[1]
     mask = closing(density > np.clip(threshold, *GLASS), disk(1))
-    mask = remove_small_objects(mask, max_size=SMALLEST)
-    return remove_small_holes(mask, max_size=SMALLEST)
+    smallest = min(SMALLEST, mask.size // 8)
+    return remove_small_holes(remove_small_objects(mask, max_size=smallest), max_size=smallest)
 
 
 def tissue_fraction(mask: np.ndarray, tile: Tile, spacing: float) -> float:
