@@ -72,7 +72,7 @@ ADMITTED = frozenset(
     + [('numpy', name) for name in (
         'bool', 'bool_', 'bytes_', 'datetime64', 'float16', 'float32', 'float64', 'int16', 'int32', 'int64', 'int8',
         'str_', 'uint16', 'uint32', 'uint64', 'uint8')]
-    + [('collections', 'OrderedDict'), ('decimal', 'Decimal'), ('copyreg', '_reconstructor'), ('builtins', 'object')]
+    + [('collections', 'OrderedDict'), ('decimal', 'Decimal')]
 )
 """
 
