@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,9 +29,14 @@ class ServerCertificate:
     certificate: Path
     key: Path
 
+    @classmethod
+    def in_folder(cls, folder: Path) -> Self:
+        """The files' names in `folder`."""
+        return cls(folder / "authority.pem", folder / "server.pem", folder / "server.key")
 
-def make_server_certificate(folder: Path, hosts: Sequence[str]) -> ServerCertificate:
-    """A new authority and a certificate for `hosts` (names or IP addresses), valid for a year.
+
+def make_server_certificate(files: ServerCertificate, hosts: Sequence[str]) -> None:
+    """Make a new authority and a certificate for `hosts` (names or IP addresses), valid for a year.
 
     The authority's private key signs this one certificate and is forgotten.
     """
@@ -54,7 +60,6 @@ def make_server_certificate(folder: Path, hosts: Sequence[str]) -> ServerCertifi
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA384())
     )
-    files = ServerCertificate(folder / "authority.pem", folder / "server.pem", folder / "server.key")
     write_private(files.authority, authority.public_bytes(serialization.Encoding.PEM))
     write_private(files.certificate, server.public_bytes(serialization.Encoding.PEM))
     write_private(
@@ -63,7 +68,6 @@ def make_server_certificate(folder: Path, hosts: Sequence[str]) -> ServerCertifi
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
     )
-    return files
 
 
 def make_site_key(folder: Path, site: str) -> Path:

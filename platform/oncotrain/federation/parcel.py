@@ -55,13 +55,19 @@ def from_records(records: RecordDict) -> Parcel:
     body = json.loads(str(config.pop(_BODY)))
     sums = config.pop(_SUMS, b"")
     arrays = records.array_records.get(ARRAYS)
-    metrics = records.metric_records.get(METRICS, {})
+    metrics: Mapping[str, Any] = records.metric_records.get(METRICS, {})
     return Parcel(
         body={**body, **config},
         sums=_unpack(sums) if isinstance(sums, bytes) and sums else {},
         parameters=arrays.to_numpy_ndarrays() if arrays is not None else (),
         metrics={name: float(value) for name, value in metrics.items()},
     )
+
+
+def body_of(records: RecordDict) -> dict[str, Any]:
+    """The body alone of the parcel in Flower records; arrays are not decoded."""
+    body: dict[str, Any] = json.loads(str(records.config_records[CONFIG][_BODY]))
+    return body
 
 
 def to_bytes(parcel: Parcel) -> bytes:
@@ -89,7 +95,7 @@ def size(records: RecordDict) -> int:
 def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     # Names are data here (a figure's, a drug's) and may collide with savez's own parameter.
-    np.savez(buffer, **{f"/{name}": value for name, value in arrays.items()})
+    np.savez(buffer, allow_pickle=False, **{f"/{name}": value for name, value in arrays.items()})
     return buffer.getvalue()
 
 

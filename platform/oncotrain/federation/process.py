@@ -1,24 +1,24 @@
 """Child processes that end with their parent's interest in them."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GRACE_SECONDS = 10.0
 
 
 @contextmanager
-def running(
-    command: Sequence[str], *, environment: Mapping[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` for as long as the context lasts, its output in the file `log`.
 
-    It is a process group of its own, so that an interrupt typed at the terminal reaches the parent alone, which then
-    ends the child in order.
+    It leads a process group of its own: an interrupt typed at the terminal reaches the parent alone, which then ends
+    the child and what the child started.
     """
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603 - the command is made here, from an argument list
+        process = subprocess.Popen(
             command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
         )
     try:
@@ -28,13 +28,18 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process to end; insist after ten seconds."""
-    process.terminate()
+    """Ask the process and its group to end; insist after ten seconds."""
+    _signal_group(process, signal.SIGTERM)
     try:
         process.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _signal_group(process, signal.SIGKILL)
         process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def last_lines(log: Path, count: int = 5) -> str:

@@ -8,15 +8,11 @@ class Refusal(IntEnum):
 
     WORKER_GONE = 1001
     """The site's worker does not answer its client app."""
-    UNREADABLE = 1002
-    """The request is not one of this program's."""
-    CONFIGURATION = 1003
+    CONFIGURATION = 1002
     """The site's configuration, task or plan does not allow what was asked."""
-    DATA = 1004
+    DATA = 1003
     """The site's lake lacks what was asked, or rows are missing."""
-    NO_PLAN = 1005
-    """The site was asked to train before it was told the plan."""
-    FAILED = 1006
+    FAILED = 1004
     """Anything else; the site's own log says what."""
 
 

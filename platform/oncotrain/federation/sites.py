@@ -8,21 +8,25 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from oncotrain.errors import DataError
-from oncotrain.federation.parcel import Parcel, from_records, size, to_records
+from oncotrain.federation.parcel import Parcel, body_of, from_records, size, to_records
 from oncotrain.federation.refusal import describe
 from oncotrain.log import get_logger
 
 POLL_SECONDS = 0.1
 """Between two looks for replies; Flower's own `Grid.send_and_receive` looks every 3 s."""
+FAREWELL_SECONDS = 60.0
 
 
 @dataclass
-class Traffic:
-    """Bytes of message contents of one site, and how many messages."""
+class Cost:
+    """What one site took so far."""
 
-    down: int = 0
-    up: int = 0
-    messages: int = 0
+    bytes_down: int = 0
+    """Contents of messages to the site."""
+    bytes_up: int = 0
+    """Contents of its answers."""
+    cpu_seconds: float = 0.0
+    """Processor time of its worker, as it says."""
 
 
 @dataclass
@@ -33,10 +37,10 @@ class Sites:
     names: Mapping[int, str]
     deadline: float
     """Seconds that a site may take to answer."""
-    traffic: dict[str, Traffic] = field(init=False)
+    costs: dict[str, Cost] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.traffic = {name: Traffic() for name in self.names.values()}
+        self.costs = {name: Cost() for name in self.names.values()}
 
     def wait(self, count: int, seconds: float) -> None:
         """Wait until `count` sites are online. Raises DataError after `seconds`, naming those that are not."""
@@ -61,6 +65,19 @@ class Sites:
         messages = [Message(records, node, kind, group_id=str(group)) for node in self.names]
         return {self.name(reply): from_records(reply.content) for reply in self.exchange(messages)}
 
+    def ask_all(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:
+        """As `ask`, of a question that every site must answer. Raises DataError naming the sites that did not."""
+        answers = self.ask(kind, parcel)
+        silent = sorted(set(self.names.values()) - answers.keys())
+        if silent:
+            raise DataError(f"{kind}: no answer from {', '.join(silent)}; the logs there say why")
+        return answers
+
+    def dismiss(self) -> None:
+        """Tell every site that the run is over; who does not hear it finds the coordinator gone."""
+        self.deadline = FAREWELL_SECONDS
+        self.ask("query.stop", Parcel())
+
     def exchange(self, messages: Iterable[Message]) -> list[Message]:
         """Send `messages`; the replies with content, ordered by site so that sums over them are reproducible.
 
@@ -68,9 +85,7 @@ class Sites:
         """
         messages = list(messages)
         for message in messages:
-            traffic = self.traffic[self.names[message.metadata.dst_node_id]]
-            traffic.down += size(message.content)
-            traffic.messages += 1
+            self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
         replies = self._replies(messages)
         for reply in replies:
             if reply.has_error():
@@ -78,7 +93,9 @@ class Sites:
                     "%s refused: %s", reply.metadata.message_type, describe(reply.error.code)
                 )
             else:
-                self.traffic[self.name(reply)].up += size(reply.content)
+                cost = self.costs[self.name(reply)]
+                cost.bytes_up += size(reply.content)
+                cost.cpu_seconds += body_of(reply.content)["cpu_seconds"]
         return sorted((reply for reply in replies if not reply.has_error()), key=self.name)
 
     def name(self, reply: Message) -> str:

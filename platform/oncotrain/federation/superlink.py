@@ -5,11 +5,12 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from oncotrain.errors import UserError
 from oncotrain.federation.flower import environment, executable
@@ -30,39 +31,40 @@ class SuperLink:
     log: Path
     process: subprocess.Popen[bytes]
 
-    def admit(self, public_keys: Mapping[str, Path]) -> None:
-        """Register each site's public key under the site's name."""
+    def admit(self, public_keys: Mapping[str, Path]) -> dict[int, str]:
+        """Register each site's public key; the site by the node number that Flower gave it."""
 
-        def register(site: str) -> None:
-            self._flwr("supernode", "register", str(public_keys[site]), _CONNECTION, "--name", site)
+        def register(site: str) -> int:
+            answer = self._flwr("supernode", "register", str(public_keys[site]), _CONNECTION, "--name", site)
+            return int(str(answer["node-id"]))
 
         with ThreadPoolExecutor(len(public_keys)) as pool:
-            list(pool.map(register, public_keys))
+            return dict(zip(pool.map(register, public_keys), public_keys, strict=True))
 
     def submit(self, settings: Mapping[str, str]) -> int:
         """Start a run of the app with these run settings; its number."""
         pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        return int(self._flwr("run", str(APP), _CONNECTION, "-c", " ".join(pairs))["run-id"])
+        return int(str(self._flwr("run", str(APP), _CONNECTION, "-c", " ".join(pairs))["run-id"]))
 
     def status(self, run: int) -> str:
         """Flower's word on a run, such as ``running`` or ``finished:failed``."""
-        runs = self._flwr("ls", _CONNECTION, "--run-id", str(run))["runs"]
-        return str(runs[0]["status"])
+        return str(self._flwr("ls", _CONNECTION, "--run-id", str(run))["runs"][0]["status"])
 
     def require_alive(self) -> None:
         """Raise UserError with the end of its log if the server has ended."""
         if self.process.poll() is not None:
             raise UserError(f"the SuperLink at {self.address} ended; {self.log} ends with:\n{last_lines(self.log)}")
 
-    def _flwr(self, *arguments: str) -> dict[str, object]:
+    def _flwr(self, *arguments: str) -> dict[str, Any]:
         self.require_alive()
-        done = subprocess.run(  # noqa: S603 - the command is made here, from an argument list
+        done = subprocess.run(
             [executable("flwr"), *arguments, "--format", "json"],
             env=environment(self.home),
             capture_output=True,
             text=True,
             check=False,
         )
+        answer: dict[str, Any]
         try:
             answer = json.loads(done.stdout)
         except ValueError:
@@ -80,6 +82,8 @@ def superlink(work: Path, certificate: ServerCertificate, host: str, port: int) 
     """
     home = work / "superlink"
     home.mkdir(mode=0o700, exist_ok=True)
+    for state in home.glob("state.db*"):
+        state.unlink()
     address, log = f"{host}:{port}", work / "superlink.log"
     (home / "config.toml").write_text(_connection(address, certificate.authority), encoding="utf-8")
     command = [

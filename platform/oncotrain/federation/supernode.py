@@ -19,7 +19,7 @@ MAX_RETRIES = 10
 
 @contextmanager
 def supernode(
-    work: Path, *, site: str, address: str, authority: Path, key: Path, channel: Channel, log: Path
+    work: Path, *, site: str, address: str, authority: Path, key: Path, channel: Channel
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A SuperNode that hands messages to the worker behind `channel`, for as long as the context lasts.
 
@@ -36,15 +36,14 @@ def supernode(
         *("--host", "127.0.0.1", "--port", str(free_ports(1)[0]), "--max-retries", str(MAX_RETRIES)),
         *("--node-config", " ".join(f"{name}={json.dumps(value)}" for name, value in told.items())),
     ]
-    with running(command, environment=environment(home), log=log) as process:
+    with running(command, environment=environment(home), log=work / "supernode.log") as process:
         yield process
 
 
 def require_coordinator(address: str, authority: Path) -> None:
     """Raise UserError in words if a TLS connection to the coordinator can't be made."""
-    for file in (authority,):
-        if not file.is_file():
-            raise UserError(f"--root-certificates {file}: no such file; the coordinator hands it out")
+    if not authority.is_file():
+        raise UserError(f"--root-certificates {authority}: no such file; the coordinator hands it out")
     try:
         reach(address, authority)
     except ssl.SSLCertVerificationError as error:

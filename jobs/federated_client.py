@@ -1,0 +1,41 @@
+"""A site's part in a federated training, one application from first to last: spark-submit jobs/federated_client.py."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oncotrain.config import load_yaml
+from oncotrain.config.training import RunConfig
+from oncotrain.federation.site import take_part
+from oncotrain.job import run_job
+from oncotrain.lake.filesystem import Lake
+from oncotrain.spark import spark_session
+
+
+def main(
+    lake: Annotated[str, typer.Option(help="this site's lake: file:///path or hdfs://host:port/path")],
+    site: Annotated[str, typer.Option(help="this site's name, as the coordinator registered it")],
+    superlink: Annotated[str, typer.Option(help="the coordinator's HOST:PORT")],
+    root_certificates: Annotated[Path, typer.Option(help="authority.pem, from the coordinator")],
+    key: Annotated[Path, typer.Option(help="this site's private key, SITE.key")],
+    config: Annotated[Path, typer.Option(help="such as jobs/configs/histology.yaml; the same at all participants")],
+) -> None:
+    """Train with the other sites until the coordinator ends the run; no row leaves the lake."""
+    run_job(
+        "federated_client",
+        lambda: take_part(
+            spark_session("federated_client"),
+            Lake(lake),
+            load_yaml(config, RunConfig),
+            source=str(config),
+            site=site,
+            address=superlink,
+            authority=root_certificates,
+            key=key,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,39 @@
+"""Before the first round: sites and coordinator agree on configuration, contract and plan."""
+
+from collections.abc import Mapping
+
+from oncotrain.config.training import RunConfig
+from oncotrain.errors import DataError, UserError
+from oncotrain.federation.parcel import Parcel
+from oncotrain.federation.schedule import shared_settings
+from oncotrain.federation.sites import Sites
+from oncotrain.tasks import Plan, Task
+
+
+def collect_offers(sites: Sites, config: RunConfig, source: str) -> dict[str, Parcel]:
+    """What each site can bring: `contract`, `dataset` (name, version, sha256) and `training_rows`.
+
+    Raises UserError naming the keys in which a site's configuration differs from this one, DataError for a site that
+    does not answer.
+    """
+    offers = sites.ask_all("query.contract", Parcel({"settings": shared_settings(config)}))
+    for site, offer in offers.items():
+        if offer.body["differing"]:
+            keys = ", ".join(offer.body["differing"])
+            raise UserError(f"{source}: the configuration of {site} differs in {keys}; all participants use the same")
+    return offers
+
+
+def agree_on_plan(sites: Sites, task: Task, offers: Mapping[str, Parcel]) -> Plan:
+    """The plan, made from the contracts in `offers` and the sites' statistics, and known to every site.
+
+    Raises UserError if contracts do not fit together, DataError if no site may show its statistics.
+    """
+    contract = task.agree([offer.body["contract"] for offer in offers.values()])
+    answers = sites.ask_all("query.statistics", Parcel({"contract": contract}))
+    statistics = [answer.sums for answer in answers.values() if not answer.body.get("withheld")]
+    if not statistics:
+        raise DataError("every site has fewer training patients than federated.min_patients; no plan can be made")
+    plan = task.plan(contract, task.merge_statistics([dict(part) for part in statistics]))
+    sites.ask_all("query.plan", Parcel({"plan": plan}))
+    return plan

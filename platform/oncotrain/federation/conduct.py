@@ -1,0 +1,111 @@
+"""A federated run as the coordinator conducts it: agreement, rounds, test, summary."""
+
+import hashlib
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from oncotrain.config.training import RunConfig
+from oncotrain.errors import DataError
+from oncotrain.federation.agreement import agree_on_plan, collect_offers
+from oncotrain.federation.parcel import Parcel
+from oncotrain.federation.rounds import Rounds
+from oncotrain.federation.schedule import federated_section, federated_train
+from oncotrain.federation.sites import Sites
+from oncotrain.federation.strategy import create_strategy
+from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.manifest import canonical_json
+from oncotrain.tasks import Task, create_task
+from oncotrain.training.checkpoint import load_checkpoint
+from oncotrain.training.rank import best_point
+from oncotrain.training.run import RunDirectory, json_figures, run_name
+from oncotrain.training.sampling import rows_seen
+from oncotrain.training.state import get_parameters, initial_state
+
+
+def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[str, Any]:
+    """Train one model with all `sites`; the directory is `runs/<run>/` of the coordinator's `lake`.
+
+    A finished run of the same configuration and data is returned as it is, with `unchanged` true.
+
+    Args:
+        source: The configuration's file, for messages.
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        UserError: Sites disagree on configuration or contract.
+        DataError: Too few sites answered, or none may show its sums.
+    """
+    federated, task = federated_section(config, source), create_task(config.task, source)
+    train = federated_train(config.train, federated)
+    sites.wait(len(sites.names), federated.join_deadline)
+    offers = collect_offers(sites, config, source)
+    datasets = {site: offer.body["dataset"] for site, offer in offers.items()}
+    arm = f"federated:{federated.strategy}"
+    run = RunDirectory(lake, run_name(task.name, arm, config, _fingerprint(datasets)))
+    if run.exists("summary.json"):
+        return {**run.read_json("summary.json"), "unchanged": True}
+    run.write_config(config)
+    plan = agree_on_plan(sites, task, offers)
+    run.write_json(plan, "plan.json")
+    rounds = Rounds(sites, create_strategy(federated), task, plan, train, federated, run)
+    rounds.train()
+    best = best_point(rounds.points, task.primary)
+    state, _ = load_checkpoint(run, "best", initial_state(task, plan, train))
+    request = Parcel({"name": run.name, "decision": best["decision"]}, {}, get_parameters(state.model))
+    figures, withheld = _test(sites, task, request)
+    run.write_json(figures, "figures.json")
+    rows = {site: int(offer.body["training_rows"]) for site, offer in offers.items()}
+    summary = {
+        "run": run.name,
+        "uri": run.uri,
+        "task": task.name,
+        "arm": arm,
+        "seed": train.seed,
+        "datasets": datasets,
+        "split": config.split.name,
+        "rounds": federated.rounds,
+        "steps": train.steps,
+        "samples_seen": sum(rows_seen(train.steps, count, train.batch_size) for count in rows.values()),
+        **_costs(sites, rounds),
+        "best_step": best["step"],
+        "decision": best["decision"],
+        "validation": best["figures"],
+        "withheld": withheld,
+        "figures": figures,
+    }
+    run.write_json({"status": "done", **summary}, "summary.json")
+    return summary
+
+
+def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | None], list[str]]:
+    """Figures over the test patients of all sites that may show their sums, and the names of those that may not.
+
+    Raises DataError if no site may.
+    """
+    answers = sites.ask_all("evaluate.test", request)
+    withheld = [site for site, answer in answers.items() if answer.body.get("withheld")]
+    parts = [dict(answer.sums) for site, answer in answers.items() if site not in withheld]
+    if not parts:
+        raise DataError("every site has fewer test patients than federated.min_patients; there are no figures")
+    return json_figures(task.figures(task.merge(parts))), withheld
+
+
+def _costs(sites: Sites, rounds: Rounds) -> dict[str, Any]:
+    costs = {site: asdict(cost) for site, cost in sites.costs.items()}
+    return {
+        "sites": costs,
+        "bytes_up": {site: cost["bytes_up"] for site, cost in costs.items()},
+        "bytes_down": {site: cost["bytes_down"] for site, cost in costs.items()},
+        "cpu_seconds": sum(cost["cpu_seconds"] for cost in costs.values()),
+        "round_seconds": statistics.median(rounds.seconds),
+        "round_seconds_beyond_sites": statistics.median(rounds.seconds_beyond_sites),
+    }
+
+
+def _fingerprint(datasets: Mapping[str, Any]) -> str:
+    """One hash of all sites' datasets."""
+    return hashlib.sha256(canonical_json({site: dataset["sha256"] for site, dataset in datasets.items()})).hexdigest()

@@ -1,0 +1,110 @@
+"""A whole federation on one machine: the coordinator in this process, each site's client a job of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oncotrain.config.training import RunConfig
+from oncotrain.errors import UserError
+from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
+from oncotrain.federation.process import last_lines, running
+from oncotrain.federation.superlink import free_ports
+from oncotrain.lake.filesystem import Lake
+
+DRIVER_MEMORY = "600m"
+"""Of a client's Java process, which only holds the Spark session; training's memory is Python's."""
+END_SECONDS = 60.0
+"""Time for the clients to end once the run is over."""
+
+
+def federate_on_this_machine(
+    lake: Lake, config: RunConfig, sites: Mapping[str, Lake], *, source: str, work: Path, client: Path
+) -> dict[str, Any]:
+    """Train one model with `sites` (name to lake) and return the summary; the run's directory is in `lake`.
+
+    Args:
+        source: The configuration's file, for messages.
+        work: A folder for keys, state and logs (`<site>.log`, `superlink.log`).
+        client: Path of `jobs/federated_client.py`, which is submitted to Spark once for each site.
+
+    Raises UserError or DataError as the coordinator does, and UserError if a client fails.
+    """
+    [port] = free_ports(1)
+    with coordinator(work, list(sites), "127.0.0.1", port) as server:
+        shared = work / "config.yaml"
+        shared.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        with clients(server, sites, shared, client) as started:
+            return run_app(server, lake, config, source, started.check)
+
+
+@contextmanager
+def clients(
+    server: Coordinator, sites: Mapping[str, Lake], config: Path, client: Path, prefix: Sequence[str] = ()
+) -> Iterator["Clients"]:
+    """One client job for each site, started together. Left without an error, the context waits for them to end.
+
+    `prefix` is put before each command, such as ``nice`` or ``ip netns exec``.
+    """
+    with ExitStack() as stack:
+        started = Clients({}, {})
+        for site, lake in sites.items():
+            folder = server.work / site
+            folder.mkdir(mode=0o700, exist_ok=True)
+            started.logs[site] = server.work / f"{site}.log"
+            command = [*prefix, *_submit(client), "--lake", lake.uri, "--site", site, *_reach(server, site, config)]
+            started.processes[site] = stack.enter_context(
+                running(command, environment=_environment(folder), log=started.logs[site])
+            )
+        yield started
+        for process in started.processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Running client jobs by site, and their logs."""
+
+    processes: dict[str, subprocess.Popen[bytes]]
+    logs: dict[str, Path]
+
+    def check(self) -> None:
+        """Raise UserError with the end of its log if a client has failed."""
+        for site, process in self.processes.items():
+            if process.poll():
+                raise UserError(
+                    f"the client of {site} ended with exit code {process.returncode}; {self.logs[site]} ends with:\n"
+                    f"{last_lines(self.logs[site])}"
+                )
+
+
+def _submit(client: Path) -> list[str]:
+    """spark-submit in client mode on this machine; the session trains nothing itself, one core is enough."""
+    options = ["--master", "local[1]", "--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"]
+    return [str(Path(sys.executable).parent / "spark-submit"), *options, str(client)]
+
+
+def _reach(server: Coordinator, site: str, config: Path) -> list[str]:
+    return [
+        *("--superlink", server.link.address, "--root-certificates", str(server.authority)),
+        *("--key", str(server.key(site)), "--config", str(config)),
+    ]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """A site's own scratch space; and nothing of the Spark application that this process may be."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK_", "SPARK_"))}
+    return {
+        **inherited,
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "SPARK_LOCAL_DIRS": str(folder),
+        "SPARK_LOCAL_HOSTNAME": "localhost",
+    }

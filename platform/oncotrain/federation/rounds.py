@@ -1,0 +1,125 @@
+"""Training in rounds: parameters down, local steps at every site, parameters up, averaged by Flower's strategy."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Message
+from flwr.serverapp.strategy import Strategy
+
+from oncotrain.config.federation import FederatedConfig
+from oncotrain.config.training import TrainConfig
+from oncotrain.errors import DataError
+from oncotrain.federation.disclosure import merge_candidates
+from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
+from oncotrain.federation.sites import Sites
+from oncotrain.log import get_logger
+from oncotrain.tasks import Plan, Task
+from oncotrain.training.checkpoint import save_checkpoint
+from oncotrain.training.evaluation import choose
+from oncotrain.training.rank import Point, best_point
+from oncotrain.training.run import RunDirectory, json_figures
+from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
+
+Parameters = Sequence[np.ndarray]
+
+
+@dataclass
+class Rounds:
+    """The rounds of one run. After `train`, the run's directory has metrics.jsonl and the checkpoint `best`."""
+
+    sites: Sites
+    strategy: Strategy
+    task: Task
+    plan: Plan
+    train_config: TrainConfig
+    """As the sites have it: `steps` is the length of all rounds."""
+    federated: FederatedConfig
+    run: RunDirectory
+    points: list[Point] = field(default_factory=list)
+    """Validations so far, as a centralized run has them, with `round` added."""
+    seconds: list[float] = field(default_factory=list)
+    """Of each round."""
+    seconds_beyond_sites: list[float] = field(default_factory=list)
+    """Of each round, what it took beyond the slowest site's own work."""
+
+    def __post_init__(self) -> None:
+        self._state = initial_state(self.task, self.plan, self.train_config)
+
+    def train(self) -> None:
+        """Train all rounds from the plan's initial parameters; validate the common parameters as often as configured.
+
+        Parameters are validated by the sites when the next round brings them, which saves a message a round.
+
+        Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums.
+        """
+        parameters: Parameters = get_parameters(self._state.model)
+        loss = math.nan
+        for number in range(1, self.federated.rounds + 1):
+            replies = self._train_one(number, parameters)
+            if self._validates(number - 1):
+                self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
+            averaged, metrics = self.strategy.aggregate_train(number, replies)
+            if averaged is None or metrics is None:
+                raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
+            parameters, loss = averaged.to_numpy_ndarrays(), float(str(metrics["loss"]))
+            get_logger(run=self.run.name, stage="federate").info(
+                "round %d of %d: loss %.4g, %.1f s, %.1f s of them beyond the sites' work",
+                *(number, self.federated.rounds, loss, self.seconds[-1], self.seconds_beyond_sites[-1]),
+            )
+        answers = self.sites.ask("evaluate.validation", Parcel({"round": self.federated.rounds}, {}, parameters))
+        self._validated(self.federated.rounds, parameters, loss, list(answers.values()))
+
+    def _train_one(self, number: int, parameters: Parameters) -> list[Message]:
+        began = time.monotonic()
+        self.sites.wait(self.federated.min_sites, self.federated.round_deadline)
+        body = {
+            "round": number,
+            "step": (number - 1) * self.federated.local_steps,
+            "validate": self._validates(number - 1),
+        }
+        records = to_records(Parcel(body, {}, parameters))
+        messages = self.strategy.configure_train(
+            number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
+        )
+        replies = self.sites.exchange(messages)
+        if len(replies) < self.federated.min_sites:
+            raise DataError(f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed")
+        self.seconds.append(time.monotonic() - began)
+        slowest = max(float(body_of(reply.content)["seconds"]) for reply in replies)
+        self.seconds_beyond_sites.append(self.seconds[-1] - slowest)
+        return replies
+
+    def _validates(self, number: int) -> bool:
+        """Whether the parameters after round `number` are validated; those before the first round are not."""
+        return number > 0 and (number % self.federated.evaluate_every == 0 or number == self.federated.rounds)
+
+    def _validated(self, number: int, parameters: Parameters, loss: float, answers: Sequence[Parcel]) -> None:
+        parts = [answer.sums for answer in answers if not answer.body.get("withheld")]
+        if not parts:
+            raise DataError(
+                f"round {number}: no site has federated.min_patients = {self.federated.min_patients} validation "
+                "patients, so none shows its sums and nothing can be chosen"
+            )
+        decision, figures = choose(self.task, merge_candidates(self.task, parts))
+        step = number * self.federated.local_steps
+        point: Point = {
+            "step": step,
+            "round": number,
+            "loss": None if math.isnan(loss) else loss,
+            "decision": decision,
+            "figures": json_figures(figures),
+            "cpu_seconds": sum(cost.cpu_seconds for cost in self.sites.costs.values()),
+        }
+        self.points.append(point)
+        self.run.write_metrics(self.points)
+        if best_point(self.points, self.task.primary) is point:
+            set_parameters(self._state.model, parameters)
+            best = TrainState(self._state.model, self._state.optimizer, step)
+            save_checkpoint(self.run, "best", best, {})
+        get_logger(run=self.run.name, stage="federate").info(
+            "after round %d of %d: validation %s %s",
+            *(number, self.federated.rounds, self.task.primary, figures[self.task.primary]),
+        )

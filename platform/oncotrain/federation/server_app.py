@@ -1,0 +1,42 @@
+"""The Flower app at the coordinator: conducts the run that its job file describes, and leaves how it ended."""
+
+import logging
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from oncotrain.errors import UserError
+from oncotrain.federation.conduct import conduct
+from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
+from oncotrain.federation.schedule import federated_section
+from oncotrain.federation.sites import Sites
+from oncotrain.lake.filesystem import Lake
+from oncotrain.log import get_logger
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Conduct the run. A user's mistake is the outcome; for Flower the run has then failed, too."""
+    file = Path(str(context.run_config["job"]))
+    _log_to(file.parent / LOG)
+    job = Job.model_validate_json(file.read_text(encoding="utf-8"))
+    deadline = federated_section(job.config, job.source).round_deadline
+    sites = Sites(grid, job.nodes, deadline)
+    try:
+        summary = conduct(sites, Lake(job.lake), job.config, job.source)
+        write_outcome(file.parent, Outcome(summary=summary))
+    except UserError as error:
+        write_outcome(file.parent, Outcome(error=str(error), exit_code=error.exit_code))
+        raise
+    finally:
+        sites.dismiss()
+
+
+def _log_to(path: Path) -> None:
+    """Log lines go into a file as well: Flower keeps an app's stderr to itself."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    get_logger().logger.addHandler(handler)

@@ -1,0 +1,98 @@
+"""A site's part in a federation: one Spark application that holds the worker and Flower's client until the end."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Listener
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from oncotrain.config.training import RunConfig
+from oncotrain.errors import UserError
+from oncotrain.federation.channel import Channel, answer_one, ask, open_channel
+from oncotrain.federation.parcel import Parcel, to_bytes
+from oncotrain.federation.process import last_lines
+from oncotrain.federation.supernode import require_coordinator, supernode
+from oncotrain.federation.worker import Worker
+from oncotrain.lake.audit import verify
+from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.layout import require_layout
+from oncotrain.log import get_logger
+from oncotrain.training.collective import Collective
+from oncotrain.training.engines import create_engine
+
+FAREWELL_SECONDS = 5.0
+"""Time for the answer to the coordinator's last message to leave before Flower's client is stopped."""
+
+
+def take_part(
+    spark: SparkSession,
+    lake: Lake,
+    config: RunConfig,
+    *,
+    source: str,
+    site: str,
+    address: str,
+    authority: Path,
+    key: Path,
+) -> dict[str, Any]:
+    """Train with the other sites until the coordinator says that the run is over.
+
+    Args:
+        source: The configuration's file, for messages.
+        address: The coordinator's ``host:port``.
+        authority: Certificate of the authority that signed the coordinator's.
+        key: This site's private key, whose public half the coordinator registered.
+
+    Returns:
+        The summary: site, messages answered, head of the site's audit chain.
+
+    Raises:
+        UserError: Lake, configuration, or nobody answers at `address`, or the coordinator refused this site's key.
+        DataError: Rows are missing.
+    """
+    require_layout(lake)
+    require_coordinator(address, authority)
+    if not key.is_file():
+        raise UserError(f"--key {key}: no such file; its public half is registered by the coordinator")
+    with tempfile.TemporaryDirectory(prefix=f"oncotrain-{site}-") as folder:
+        work = Path(folder)
+        channel, listener = open_channel(work)
+        with (
+            listener,
+            supernode(work, site=site, address=address, authority=authority, key=key, channel=channel) as process,
+        ):
+            watcher = threading.Thread(target=_tell_when_ended, args=(process.wait, channel), daemon=True)
+            watcher.start()
+            open_worker = partial(Worker, site, lake, config, source)
+            [answered] = create_engine("single", spark).run(partial(_serve, listener, open_worker, work), 1)
+            time.sleep(FAREWELL_SECONDS)
+    return {"site": site, "messages": answered, "audit_head": verify(lake, site)}
+
+
+def _serve(listener: Listener, open_worker: Callable[[Collective], Worker], work: Path, collective: Collective) -> int:
+    worker = open_worker(collective)
+    get_logger(site=worker.site, stage="federate").info("ready")
+    answered = 0
+    while not worker.finished:
+        answer_one(listener, worker.answer)
+        answered += 1
+        if worker.abandoned:
+            raise UserError(
+                f"Flower's client ended: the coordinator is gone, or refused --key; its last words:\n"
+                f"{last_lines(work / 'supernode.log')}"
+            )
+    return answered
+
+
+def _tell_when_ended(wait: Callable[[], int], channel: Channel) -> None:
+    """Wake the worker, which waits for a message, when no message can come any more."""
+    wait()
+    try:
+        ask(channel, to_bytes(Parcel({"kind": "abandoned"})))
+    except OSError:
+        return  # The worker ended first.
