@@ -17,4 +17,4 @@ def create_engine(name: str, spark: SparkSession | None) -> Engine:
         return Single()
     if spark is None:
         raise UserError(f"engine {name} runs its ranks in Spark tasks, but there is no Spark session")
-    return {"horovod": Horovod, "ddp": Ddp}[name](spark)
+    return Ddp(spark) if name == "ddp" else Horovod(spark)

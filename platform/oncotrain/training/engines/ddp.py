@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -26,8 +26,8 @@ class Ddp:
         """Call `work` in `ranks` tasks of the Spark application."""
         use_gpu = int(self._spark.conf.get("spark.task.resource.gpu.amount", "0") or 0) > 0
         distributor = TorchDistributor(num_processes=ranks, local_mode=False, use_gpu=use_gpu)
-        outcomes: list[T | UserError] = distributor.run(_rank, work, "cpu:gloo,cuda:nccl" if use_gpu else "gloo")
-        return successes(outcomes)
+        outcomes = distributor.run(_rank, work, "cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        return successes(cast(list[T | UserError], outcomes))
 
 
 def _rank(work: Callable[[Collective], T], backend: str) -> list[T | UserError]:
@@ -48,7 +48,7 @@ class _TorchCollective:
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         dist.all_reduce(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 

@@ -25,7 +25,7 @@ class Horovod:
         import horovod.spark  # importing it patches subprocess handling: only where it runs
 
         # One machine: loopback, or Gloo may pick an interface that does not route to itself.
-        nics = {"lo"} if self._spark.sparkContext.master.startswith("local") else None
+        nics = {"lo"} if str(self._spark.sparkContext.master).startswith("local") else None
         outcomes: list[T | UserError] = horovod.spark.run(
             _rank,
             args=(work,),
