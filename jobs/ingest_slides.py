@@ -1,7 +1,7 @@
 """Turn a hospital's slides into a curated dataset of tiles: spark-submit jobs/ingest_slides.py --help."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,12 +21,12 @@ def main(
     dataset: Annotated[str, typer.Option(help="name of the dataset to publish")] = "tiles",
 ) -> None:
     """Publish the slides that the manifest lists."""
-    run_job(
-        "ingest_slides",
-        lambda: ingest_slides(
-            spark_session("ingest_slides"), Lake(lake), site, manifest, load_yaml(config, SlidesConfig), dataset
-        ),
-    )
+
+    def ingest() -> dict[str, Any]:
+        settings, target = load_yaml(config, SlidesConfig), Lake(lake)
+        return ingest_slides(spark_session("ingest_slides"), target, site, manifest, settings, dataset)
+
+    run_job("ingest_slides", ingest)
 
 
 if __name__ == "__main__":

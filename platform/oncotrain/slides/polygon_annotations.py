@@ -6,6 +6,7 @@ Format: RFC 7946 geometry; `properties.classification.name` as in QuPath's docum
 import gzip
 import json
 from collections.abc import Iterator, Mapping
+from math import ceil, floor, isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 from shapely import STRtree, box
 from shapely.affinity import scale
 from shapely.errors import ShapelyError
-from shapely.geometry import MultiPolygon, Polygon, shape
+from shapely.geometry import LinearRing, MultiPolygon, Polygon, shape
 from skimage.draw import polygon as polygon_pixels
 
 from oncotrain.config.slides import SlidesConfig
@@ -101,10 +102,11 @@ def _outline(feature: Mapping[str, Any], number: int, factors: tuple[float, floa
         outline = shape(feature.get("geometry"))
     except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         raise DataError(f"annotations: the geometry of feature {number} cannot be read") from None
-    if not isinstance(outline, Polygon | MultiPolygon) or outline.is_empty:
-        raise DataError(
-            f"annotations: feature {number} is an (empty?) {outline.geom_type}; allowed: Polygon, MultiPolygon"
-        )
+    if not isinstance(outline, Shape) or outline.is_empty:
+        kind = f"an empty {outline.geom_type}" if outline.is_empty else f"a {outline.geom_type}"
+        raise DataError(f"annotations: feature {number} is {kind}; allowed: Polygon, MultiPolygon")
+    if not all(map(isfinite, outline.bounds)):
+        raise DataError(f"annotations: feature {number} has a coordinate that is not a finite number")
     return scale(outline, *factors, origin=(0, 0))
 
 
@@ -121,30 +123,26 @@ def _target(name: str | None, config: SlidesConfig, number: int) -> int | None:
     return config.classes.index(target) + 1
 
 
-class _Pixels(NamedTuple):
-    rows: np.ndarray
-    columns: np.ndarray
+def _pixels(outline: Shape, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, from the tile's corner, of its pixels whose centre lies in `outline`.
 
-
-def _pixels(outline: Shape, tile: Tile) -> _Pixels:
-    """Those pixels of `tile` whose centre lies in `outline`, relative to the tile's corner.
-
-    An outline is rasterized in its own frame and then cut, so that every tile sees the same pixels of it.
+    Only where the outline's bounds and the tile meet is looked at: an outline may be larger than memory.
     """
-    left, top, right, bottom = (int(np.floor(value)) for value in outline.bounds)
-    mask = np.zeros((bottom - top + 1, right - left + 1), bool)
+    west, south, east, north = outline.bounds
+    left, right = max(floor(west), tile.x), min(ceil(east), tile.x + tile.width)
+    top, bottom = max(floor(south), tile.y), min(ceil(north), tile.y + tile.height)
+    inside = np.zeros((max(bottom - top, 0), max(right - left, 0)), bool)
     for part in getattr(outline, "geoms", [outline]):
-        filled = _ring(part.exterior, left, top, mask.shape)
+        filled = _ring(part.exterior, left, top, inside.shape)
         for hole in part.interiors:
-            filled &= ~_ring(hole, left, top, mask.shape)
-        mask |= filled
-    first_row, first_column = max(tile.y - top, 0), max(tile.x - left, 0)
-    rows, columns = np.nonzero(mask[first_row : tile.y + tile.height - top, first_column : tile.x + tile.width - left])
-    return _Pixels(rows + first_row + top - tile.y, columns + first_column + left - tile.x)
+            filled &= ~_ring(hole, left, top, inside.shape)
+        inside |= filled
+    rows, columns = np.nonzero(inside)
+    return rows + top - tile.y, columns + left - tile.x
 
 
-def _ring(ring: Any, left: int, top: int, shape_: tuple[int, int]) -> np.ndarray:
+def _ring(ring: LinearRing, left: int, top: int, size: tuple[int, ...]) -> np.ndarray:
     corners = np.asarray(ring.coords)[:, :2]
-    filled = np.zeros(shape_, bool)
-    filled[polygon_pixels(corners[:, 1] - top - 0.5, corners[:, 0] - left - 0.5, shape_)] = True
+    filled = np.zeros(size, bool)
+    filled[polygon_pixels(corners[:, 1] - (top + 0.5), corners[:, 0] - (left + 0.5), size)] = True
     return filled

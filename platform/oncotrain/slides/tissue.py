@@ -12,9 +12,9 @@ SPACING = 8.0
 """µm per pixel of the thumbnail that tissue is found on."""
 SMALLEST = 24
 """Pixels; smaller specks are dust, smaller holes are tissue. Less on pictures of a few cells."""
-GLASS = (0.03, 0.15)
+GLASS = (0.03, 0.07)
 """Optical density that separates glass from tissue lies in this range on any slide. Otsu's method presumes that both
-are there; on a picture full of tissue it would cut the tissue in two, so its threshold is held inside the range."""
+are there; beside dark tissue it would take pale stroma for glass, so its threshold is held inside the range."""
 
 
 def tissue_mask(thumbnail: np.ndarray) -> np.ndarray:
