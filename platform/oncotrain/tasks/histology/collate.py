@@ -5,13 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from oncotrain.slides.labels import CLASSES, INSTANCES
 from oncotrain.tasks.histology.augment import Crop, random_crop, whole
 from oncotrain.tasks.histology.config import HistologyConfig
 from oncotrain.tasks.histology.targets import target_maps
 from oncotrain.tasks.task import Plan, Row
-
-INSTANCES, CLASSES = 1, 2
-"""Bits of a tile's `labelled`: whether a nucleus lies here is known; this is background, or its class is known."""
 
 
 def normalize(pixels: np.ndarray, plan: Plan) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from oncotrain.tasks.histology.collate import CLASSES, INSTANCES
+from oncotrain.slides.labels import CLASSES, INSTANCES
 from oncotrain.tasks.histology.matching import aggregated_jaccard, detections, overlaps
 from oncotrain.tasks.task import Sums
 

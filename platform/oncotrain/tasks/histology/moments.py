@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from oncotrain.errors import DataError, UserError
+from oncotrain.slides.labels import INSTANCES
 from oncotrain.tasks.task import Plan, Row, Sums
 
 KEYS = ("spacing", "tile", "classes")
@@ -45,7 +46,7 @@ def tile_moments(rows: Iterable[Row]) -> Sums:
         sums["sum"] += seen.sum(0)
         sums["square"] += (seen**2).sum(0)
         sums["pixels"] += len(seen)
-        nuclei = row["instances"][row["instances"] > 0]
+        nuclei = row["instances"][(row["instances"] > 0) & (row["labelled"] & INSTANCES > 0)]
         sums["nuclei"] += len(np.unique(nuclei))
         sums["area"] += len(nuclei)
     return sums
