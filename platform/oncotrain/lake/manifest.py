@@ -5,7 +5,7 @@ import json
 from typing import Any, Literal
 
 from oncotrain.config import Frozen, parse
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.names import version_number
 from oncotrain.lake.schema import Column
@@ -90,7 +90,10 @@ def read_manifest(lake: Lake, name: str, version: str) -> Manifest:
         raise DataError(f"{path}: is not JSON ({error})") from None
     if not isinstance(data, dict):
         raise DataError(f"{path}: must be an object, found {type(data).__name__}")
-    manifest = parse(Manifest, data, path)
+    try:
+        manifest = parse(Manifest, data, path)
+    except UserError as error:
+        raise DataError(str(error)) from None
     if (manifest.name, manifest.version) != (name, version):
         raise DataError(f"{path}: belongs to {manifest.name}/{manifest.version}, not to {name}/{version}")
     if manifest.rows != sum(file.rows for file in manifest.files) or any(

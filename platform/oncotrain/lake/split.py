@@ -135,7 +135,10 @@ def load_split(lake: Lake, name: str) -> Split:
         raise UserError(f"{lake.uri} has no split {name!r}; made: {', '.join(lake.list('splits')) or 'none'}") from None
     except ValueError as error:
         raise DataError(f"{path}: is not JSON ({error})") from None
-    return parse(Split, data, path)
+    try:
+        return parse(Split, data, path)
+    except UserError as error:
+        raise DataError(str(error)) from None
 
 
 def _test_patients(site: str, rows: pd.DataFrame, patients: list[str], rule: SplitRule) -> set[str]:
