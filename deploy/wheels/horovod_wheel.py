@@ -46,8 +46,8 @@ def build(work: Path) -> Path:
     if build.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
         raise BuildError(
-            f"{tail}\n\nHorovod did not build. It needs g++ 11 or newer, make and cmake below 4 (apt-get install "
-            "g++ make; cmake comes with deploy/requirements.lock). With little memory, type: ONCOTRAIN_BUILD_JOBS=1 make setup"
+            f"{tail}\n\nHorovod did not build. It needs g++ 11 or newer and make (apt-get install g++ make; cmake "
+            "comes with deploy/requirements.lock). Where memory is short, type: ONCOTRAIN_BUILD_JOBS=1 make setup"
         )
     (wheel,) = work.glob("*.whl")
     return wheel

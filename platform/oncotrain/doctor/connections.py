@@ -35,14 +35,12 @@ def superlink(address: str, root_certificates: str | None) -> Probe:
 
 def lake(uri: str) -> Probe:
     """Is the lake there and laid out?"""
-    # Petastorm is imported by the lake: where it is missing, that is another line's news.
-    from oncotrain.lake.filesystem import Lake
-    from oncotrain.lake.layout import require_layout
-
     try:
+        # Here, because the lake imports Petastorm: where that is missing, the doctor still has to come up.
+        from oncotrain.lake.filesystem import Lake
+        from oncotrain.lake.layout import require_layout
+
         require_layout(Lake(uri))
-    except UserError as error:
+    except (UserError, OSError, ImportError) as error:
         return Probe("lake", uri, ok=False, remedy=str(error))
-    except OSError as error:
-        return Probe("lake", uri, ok=False, remedy=f"cannot be reached: {error}")
     return Probe("lake", uri, ok=True)
