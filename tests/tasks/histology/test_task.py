@@ -90,6 +90,19 @@ def test_inference_in_pieces_is_close_to_one_pass(plan):
     assert np.abs(one - many).mean() < 0.05  # group normalization sees the piece, not the image
 
 
+def test_views_make_prediction_follow_a_turned_image(plan):
+    task = create_task({"name": "histology", "widths": [8, 16], "views": 8}, "test.yaml")
+    torch.manual_seed(0)
+    model = task.model(plan)
+    unit = task.assemble([tile_row(0, valid=(64, 48))])
+    turned = unit | {name: np.rot90(unit[name]).copy() for name in ("pixels", "valid")}
+    mirrored = unit | {name: np.fliplr(unit[name]).copy() for name in ("pixels", "valid")}
+    with torch.inference_mode():
+        first, second, third = (task.infer(model, plan, each)["foreground"] for each in (unit, turned, mirrored))
+    np.testing.assert_allclose(np.rot90(first), second, atol=1e-5)
+    np.testing.assert_allclose(np.fliplr(first), third, atol=1e-5)
+
+
 def test_exact_maps_give_back_every_nucleus(task, plan):
     row = tile_row(5, side=256, nuclei=30)
     truth = row["instances"]

@@ -57,6 +57,8 @@ class HistologyConfig(Frozen):
     """Side of the largest piece that is predicted in one pass; larger images are predicted in overlapping pieces."""
     halo: int = Field(default=64, ge=0)
     """Margin of a piece, in pixels, whose prediction is thrown away where a neighbour has seen more context."""
+    views: int = Field(default=4, ge=1, le=8)
+    """Predictions that are averaged: of the image, turned by quarters, then mirrored as well."""
     loss: LossWeights = LossWeights()
     augmentation: Augmentation = Augmentation()
     decisions: DecisionGrid = DecisionGrid()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -53,3 +54,17 @@ class NucleusNet(nn.Module):
             raised = F.interpolate(self.lateral[level](features), scale_factor=2.0, mode="nearest")
             features = self.decoder[level](levels[level] + raised)
         return F.pixel_shuffle(self.head(features), 2)[..., :height, :width]
+
+
+def mean_over_views(model: nn.Module, pixels: torch.Tensor, views: int) -> np.ndarray:
+    """Probabilities (3 + classes, height, width) float32 of normalized pixels (3, height, width).
+
+    The mean over the first `views` of the eight ways to turn and mirror the image: the first four are turns.
+    """
+    total = torch.zeros(())
+    for view in range(views):
+        seen = pixels.rot90(view % 4, (1, 2))
+        logits = model((seen.flip(2) if view >= 4 else seen)[None])[0].float()
+        maps = torch.cat([logits[:MAPS].sigmoid(), logits[MAPS:].softmax(0)])
+        total = total + (maps.flip(2) if view >= 4 else maps).rot90(-(view % 4), (1, 2))
+    return (total / views).detach().cpu().numpy()

@@ -12,7 +12,7 @@ from oncotrain.tasks.histology.collate import make_batch, normalize
 from oncotrain.tasks.histology.config import HistologyConfig
 from oncotrain.tasks.histology.loss import image_losses
 from oncotrain.tasks.histology.metrics import image_figures, image_sums
-from oncotrain.tasks.histology.model import MAPS, NucleusNet
+from oncotrain.tasks.histology.model import MAPS, NucleusNet, mean_over_views
 from oncotrain.tasks.histology.moments import add_sums, common_contract, make_plan, offered_contract, tile_moments
 from oncotrain.tasks.histology.picture import overlays
 from oncotrain.tasks.histology.postprocess import candidates, majority_classes, separate
@@ -85,10 +85,8 @@ class Histology:
         parameter = next(model.parameters())
 
         def predict(pixels: np.ndarray) -> np.ndarray:
-            batch = torch.from_numpy(normalize(pixels.astype(np.float32) / 255, plan))[None]
-            logits = model(batch.to(parameter.device, parameter.dtype))[0].float()
-            maps = torch.cat([logits[:MAPS].sigmoid(), logits[MAPS:].softmax(0)])
-            return maps.detach().cpu().numpy()
+            image = torch.from_numpy(normalize(pixels.astype(np.float32) / 255, plan))
+            return mean_over_views(model, image.to(parameter.device, parameter.dtype), self.config.views)
 
         maps = predict_in_windows(predict, unit["pixels"], self.config.window, self.config.halo)
         maps[0] *= unit["valid"] > 0
