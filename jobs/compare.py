@@ -12,9 +12,20 @@ from oncotrain.spark import spark_session
 from oncotrain.study.compare import compare
 
 
-def main(study: Annotated[Path, typer.Option(help="the study's YAML, such as jobs/studies/demo.yaml")]) -> None:
+def main(
+    study: Annotated[Path, typer.Option(help="the study's YAML, such as jobs/studies/demo.yaml")],
+    work: Annotated[Path, typer.Option(help="private folder for keys and logs of the federations")] = Path(
+        "federation"
+    ),
+) -> None:
     """Compare centralized, local and federated training; the last line names the report."""
-    run_job("compare", lambda: compare(spark_session("compare"), load_yaml(study, StudyConfig), study))
+    client = Path(__file__).with_name("federated_client.py")
+    run_job(
+        "compare",
+        lambda: compare(
+            spark_session("compare"), load_yaml(study, StudyConfig), study, work=work.resolve(), client=client
+        ),
+    )
 
 
 if __name__ == "__main__":

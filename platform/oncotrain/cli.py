@@ -1,13 +1,38 @@
-"""The `oncotrain` command."""
+"""The `oncotrain` command: what surrounds the jobs. Training itself is submitted to Spark, see `jobs/`."""
 
+import json
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from oncotrain.demo.run import run_demo
 from oncotrain.doctor import render, run_probes
+from oncotrain.errors import DataError, UserError
+from oncotrain.lake.audit import read, verify
+from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.layout import apply_layout, check_layout
+from oncotrain.training.recompute import recompute
+
+LakeOption = Annotated[str, typer.Option(help="the lake's root: file:///path or hdfs://host:port/path")]
+SiteOption = Annotated[str, typer.Option(help="the site whose audit is meant")]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+layout = typer.Typer(no_args_is_help=True, help="Lay out a lake's zones, or say what differs.")
+audit = typer.Typer(no_args_is_help=True, help="What left a site, and whether that record is whole.")
+app.add_typer(layout, name="layout")
+app.add_typer(audit, name="audit")
+
+
+def run() -> None:
+    """Entry point: a user's mistake is a message and an exit code, not a traceback."""
+    try:
+        app()
+    except UserError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", style="red", markup=False)
+        sys.exit(error.exit_code)
 
 
 @app.callback()
@@ -22,9 +47,60 @@ def doctor(
     lake: Annotated[str | None, typer.Option(help="also look whether the lake at this URI is laid out")] = None,
 ) -> None:
     """Probe every component by using it: one line each, with what to do about those that fail (exit code 1)."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = _console()
     well = True
     for probe in run_probes(superlink, root_certificates, lake):
         console.print(render(probe))
         well &= probe.ok or probe.optional
     raise typer.Exit(0 if well else 1)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="where everything is made")] = Path("demo"),
+    jobs: Annotated[Path, typer.Option(help="the repository's jobs/")] = Path("jobs"),
+) -> None:
+    """Three made-up hospitals, from raw files to the report; some minutes on two cores."""
+    console = _console()
+    report = run_demo(folder, jobs, console)
+    console.print(f"\nThe report: [bold]{report}[/bold]")
+
+
+@app.command()
+def evaluate(lake: LakeOption, run: Annotated[str, typer.Option(help="a finished run of that lake")]) -> None:
+    """Compute a run's figures again from its saved predictions and the truth in the dataset."""
+    typer.echo(json.dumps(recompute(Lake(lake), run)))
+
+
+@layout.command("apply")
+def layout_apply(lake: LakeOption) -> None:
+    """Create the zones that are missing, correct modes and owners; nothing is deleted."""
+    for line in apply_layout(Lake(lake)) or ["nothing to do"]:
+        typer.echo(line)
+
+
+@layout.command("check")
+def layout_check(lake: LakeOption) -> None:
+    """Say how the lake differs from its layout (exit code 3 if it does)."""
+    differences = check_layout(Lake(lake))
+    if differences:
+        raise DataError("\n".join(differences))
+    typer.echo("as laid out")
+
+
+@audit.command("show")
+def audit_show(lake: LakeOption, site: SiteOption) -> None:
+    """Every message of a site, one line each, oldest first."""
+    for line in read(Lake(lake), site):
+        event = " ".join(f"{key}={value}" for key, value in line["event"].items())
+        typer.echo(f"{line['number']:>6} {line['time']} {event}")
+
+
+@audit.command("verify")
+def audit_verify(lake: LakeOption, site: SiteOption) -> None:
+    """Check the chain: an edited, removed or moved line is named (exit code 3)."""
+    typer.echo(f"whole; its last line has SHA-256 {verify(Lake(lake), site)}")
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)

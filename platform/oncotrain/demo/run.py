@@ -39,15 +39,24 @@ def run_demo(root: Path, jobs: Path, console: Console) -> Path:
     centre = root / "centre" / "lake"
     for lake in [centre, *(root / "sites" / site / "lake" for site in SITES)]:
         apply_layout(Lake(lake.resolve().as_uri()))
-    _step(console, "three hospitals' slides and tables", SITES, lambda site: _receive(root, site))
-    _step(console, "slides to Parquet", SITES, lambda site: _ingest_slides(root, jobs, site))
-    _step(console, "expression to Parquet", SITES, lambda site: _ingest_expression(root, jobs, site))
+    _step(
+        console,
+        "slides of three hospitals: drawn, then to Parquet",
+        SITES,
+        lambda site: _ingest_slides(root, jobs, site),
+    )
+    _step(
+        console,
+        "their expression matrices: drawn, then to Parquet",
+        SITES,
+        lambda site: _ingest_expression(root, jobs, site),
+    )
     study = jobs / "studies" / "demo.yaml"
     _step(
         console,
         "pool, train centralized, local and federated, compare (some minutes)",
         ["compare"],
-        lambda name: _submit(root, jobs, name, "compare", ["--study", str(study)]),
+        lambda name: _submit(root, jobs, name, "compare", ["--study", str(study), "--work", str(root / "federation")]),
     )
     summary = json.loads((root / "logs" / "compare.json").read_text())
     return Path(summary["report"])
@@ -61,28 +70,17 @@ def _step(console: Console, title: str, names: Iterable[str], work: Callable[[st
     console.print(f"    {time.monotonic() - started:.0f} s")
 
 
-def _receive(root: Path, site: str) -> None:
-    inbox = root / "sites" / site / "inbox"
-    seed = SITES.index(site)
-    if not (inbox / "slides").exists():
-        write_slides(inbox / "slides", site, seed)
-    if not (inbox / "tables").exists():
-        write_tables(inbox / "tables", site, seed)
-
-
 def _ingest_slides(root: Path, jobs: Path, site: str) -> None:
-    manifest = root / "sites" / site / "inbox" / "slides" / "manifest.csv"
+    manifest = write_slides(root / "sites" / site / "inbox" / "slides", site, SITES.index(site))
     config = jobs / "configs" / "ingest_slides.yaml"
     inputs = ["--manifest", str(manifest), "--config", str(config)]
     _submit(root, jobs, f"{site}-slides", "ingest_slides", [*_lake(root, site), *inputs])
 
 
 def _ingest_expression(root: Path, jobs: Path, site: str) -> None:
-    tables = root / "sites" / site / "inbox" / "tables"
-    files = {"expression": "expression.csv.gz", "samples": "samples.csv", "response": "response.csv"}
-    inputs = [part for option, file in files.items() for part in (f"--{option}", str(tables / file))]
-    config = jobs / "configs" / "ingest_expression.yaml"
-    inputs += ["--config", str(config)]
+    tables = write_tables(root / "sites" / site / "inbox" / "tables", site, SITES.index(site))
+    inputs = [part for option, file in tables._asdict().items() for part in (f"--{option}", str(file))]
+    inputs += ["--config", str(jobs / "configs" / "ingest_expression.yaml")]
     _submit(root, jobs, f"{site}-expression", "ingest_expression", [*_lake(root, site), *inputs])
 
 
