@@ -4,7 +4,7 @@ spark-submit jobs/ingest_expression.py --help
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,19 +26,13 @@ def main(
     dataset: Annotated[str, typer.Option(help="name of the dataset to publish")] = "samples",
 ) -> None:
     """Publish the samples that have an expression profile."""
-    run_job(
-        "ingest_expression",
-        lambda: ingest_expression(
-            spark_session("ingest_expression"),
-            Lake(lake),
-            site,
-            expression,
-            samples,
-            response,
-            load_yaml(config, ExpressionConfig),
-            dataset,
-        ),
-    )
+
+    def ingest() -> dict[str, Any]:
+        settings = load_yaml(config, ExpressionConfig)
+        spark = spark_session("ingest_expression")
+        return ingest_expression(spark, Lake(lake), site, expression, samples, response, settings, dataset)
+
+    run_job("ingest_expression", ingest)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class ParquetMatrix:
                 index = (schema.pandas_metadata or {}).get("index_columns", [])
                 named = next((name for name in index if isinstance(name, str)), schema.names[0])
                 rows = file.read(columns=[named]).column(0).cast(pa.string()).fill_null("").to_pylist()
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{path}: is not a Parquet file ({error})") from None
         return cls(path, tuple(rows), tuple(name for name in schema.names if name != named))
 

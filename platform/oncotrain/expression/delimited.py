@@ -26,16 +26,18 @@ class DelimitedMatrix:
     @classmethod
     def open(cls, path: str) -> "DelimitedMatrix":
         """Read the names, in one pass. Raises DataError if the file is no delimited table."""
-        with open_source(path) as stream:
-            lines = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), delimiter=delimiter(path))
-            header = next(lines, [])
         try:
+            with open_source(path) as stream:
+                lines = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""), delimiter=delimiter(path))
+                header = next(lines, [])
+            if len(header) < 2:
+                raise DataError(f"{path}: its first line has no names separated by {delimiter(path)!r}")
             names = [
                 name
                 for batch in _stream(path, len(header), skip=0, columns=[0], cell=pa.string())
                 for name in batch.column(0).to_pylist()
             ]
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path}: is not a table of cells separated by {delimiter(path)!r} ({error})") from None
         return cls(path, tuple(names), tuple(header[1:]))
 
@@ -61,7 +63,9 @@ def _stream(path: str, width: int, *, skip: int, columns: Sequence[int], cell: p
     with open_source(path) as source:
         yield from pc.open_csv(
             source,
-            read_options=pc.ReadOptions(column_names=names, skip_rows=skip + 1, block_size=_BLOCK_BYTES),
+            read_options=pc.ReadOptions(
+                column_names=names, skip_rows=1, skip_rows_after_names=skip, block_size=_BLOCK_BYTES
+            ),
             parse_options=pc.ParseOptions(delimiter=delimiter(path)),
             convert_options=pc.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, cell)),
         )

@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from oncotrain.config.expression import ExpressionConfig
+from oncotrain.errors import DataError
 from oncotrain.expression.clinical import type_clinical
 from oncotrain.expression.refusal import Refusal
 from oncotrain.expression.response import Responses
 from oncotrain.expression.schema import clinical_column
 from oncotrain.expression.tables import read_table
-from oncotrain.lake.pseudonym import pseudonymize
+from oncotrain.lake.pseudonym import Pseudonyms
 
 _PARTS = ("train", "test")
 
@@ -26,10 +28,10 @@ class Roster(NamedTuple):
     refused: list[Refusal]
 
 
-def read_roster(path: str, config: ExpressionConfig, site: str, key: bytes) -> Roster:
+def read_roster(path: str, config: ExpressionConfig, site: str, pseudonyms: Pseudonyms) -> Roster:
     """Read the samples table. A sample listed twice, without a patient or of an unknown part is refused.
 
-    Raises DataError if the table cannot be read or lacks a column that the configuration names.
+    Raises DataError if the table cannot be read, lacks a column that the configuration names, or has no row of `site`.
     """
     columns = config.columns
     required = [columns.sample, columns.patient, columns.cohort, columns.part, columns.site]
@@ -37,31 +39,36 @@ def read_roster(path: str, config: ExpressionConfig, site: str, key: bytes) -> R
     table = read_table(path, [name for name in required if name], clinical_names)
     known = frozenset(table[columns.sample].dropna())
     if columns.site:
-        table = table[[slug(value or "") == site for value in table[columns.site]]]
-    copies = Counter(table[columns.sample])
+        table = _rows_of_site(table, columns.site, site, path)
+    clinical, refused = type_clinical(table, config.clinical)
     cohorts = table[columns.cohort].fillna("") if columns.cohort else [""] * len(table)
     parts = table[columns.part].fillna("") if columns.part else [""] * len(table)
-    clinical, refused = type_clinical(table, config.clinical)
+    copies = Counter(table[columns.sample])
+    if copies[None]:
+        refused.append(Refusal("samples", f"{copies[None]} rows have no {columns.sample}"))
     records = {}
     rows = zip(table[columns.sample], table[columns.patient], cohorts, parts, strict=True)
     for row, (sample, patient, cohort, part) in enumerate(rows):
-        problem = _problem(sample, patient, part, copies)
-        pseudonym = pseudonymize(key, "sample", sample or "")
+        if sample is None:
+            continue
+        problem = _problem(copies[sample], patient, part)
         if problem:
-            refused.append(Refusal(f"sample {pseudonym}", problem))
+            refused.append(_refuse(pseudonyms, sample, problem))
             continue
         records[sample] = {
             "site": site,
-            "patient": pseudonymize(key, "patient", patient),
+            "patient": pseudonyms.make("patient", patient),
             "cohort": cohort,
             "part": part,
-            "sample": pseudonym,
+            "sample": pseudonyms.make("sample", sample),
             **{clinical_column(name): values[row] for name, values in clinical.items()},
         }
     return Roster(known, records, list(dict.fromkeys(refused)))
 
 
-def match_profiles(samples: Sequence[str], roster: Roster, key: bytes) -> tuple[dict[int, str], list[Refusal]]:
+def match_profiles(
+    samples: Sequence[str], roster: Roster, pseudonyms: Pseudonyms
+) -> tuple[dict[int, str], list[Refusal]]:
     """Position in the matrix -> sample, for the roster's samples; profiles without a row and rows without a profile.
 
     A sample with more than one profile is refused altogether, since nothing says which is the right one.
@@ -70,10 +77,12 @@ def match_profiles(samples: Sequence[str], roster: Roster, key: bytes) -> tuple[
     refused = []
     for sample, count in copies.items():
         if sample not in roster.known:
-            refused.append(_refuse(key, sample, "has an expression profile but is not in the samples table"))
+            refused.append(_refuse(pseudonyms, sample, "has an expression profile but is not in the samples table"))
         elif count > 1 and sample in roster.records:
-            refused.append(_refuse(key, sample, f"has {count} expression profiles; sample ids must be unique"))
-    refused += [_refuse(key, sample, "has no expression profile") for sample in roster.records if sample not in copies]
+            refused.append(_refuse(pseudonyms, sample, f"has {count} expression profiles; sample ids must be unique"))
+    refused += [
+        _refuse(pseudonyms, sample, "has no expression profile") for sample in roster.records if sample not in copies
+    ]
     matched = {
         position: sample for position, sample in enumerate(samples) if sample in roster.records and copies[sample] == 1
     }
@@ -81,7 +90,7 @@ def match_profiles(samples: Sequence[str], roster: Roster, key: bytes) -> tuple[
 
 
 def match_responses(
-    responses: Responses, roster: Roster, matched: Mapping[int, str], key: bytes
+    responses: Responses, roster: Roster, matched: Mapping[int, str], pseudonyms: Pseudonyms
 ) -> tuple[dict[str, dict[str, np.ndarray]], list[Refusal]]:
     """Each matched sample's `drug` (int32, ascending) and `response` (float32), and responses without a sample."""
     pairs = {
@@ -92,9 +101,11 @@ def match_responses(
         if sample in pairs:
             pairs[sample] = {"drug": table["drug"].to_numpy(np.int32), "response": table["value"].to_numpy(np.float32)}
         elif sample not in roster.known:
-            refused.append(_refuse(key, sample, f"has {len(table)} responses but is not in the samples table"))
+            refused.append(_refuse(pseudonyms, sample, f"has {len(table)} responses but is not in the samples table"))
         elif sample in roster.records:
-            refused.append(_refuse(key, sample, f"has {len(table)} responses but no accepted expression profile"))
+            refused.append(
+                _refuse(pseudonyms, sample, f"has {len(table)} responses but no accepted expression profile")
+            )
     return pairs, refused
 
 
@@ -103,11 +114,18 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _problem(sample: str | None, patient: str | None, part: str, copies: Counter[str]) -> str | None:
-    if sample is None:
-        return "a row of the samples table has no sample id"
-    if copies[sample] > 1:
-        return f"is {copies[sample]} times in the samples table; sample ids must be unique"
+def _rows_of_site(table: pd.DataFrame, column: str, site: str, path: str) -> pd.DataFrame:
+    sites = table[column].fillna("").map(slug)
+    if not (sites == site).any():
+        raise DataError(
+            f"{path}: no row belongs to site {site!r}; column {column!r} has: {', '.join(sorted(set(sites)))}"
+        )
+    return table[sites == site]
+
+
+def _problem(copies: int, patient: str | None, part: str) -> str | None:
+    if copies > 1:
+        return f"is {copies} times in the samples table; sample ids must be unique"
     if patient is None:
         return "has no patient id"
     if part and part not in _PARTS:
@@ -115,5 +133,5 @@ def _problem(sample: str | None, patient: str | None, part: str, copies: Counter
     return None
 
 
-def _refuse(key: bytes, sample: str, reason: str) -> Refusal:
-    return Refusal(f"sample {pseudonymize(key, 'sample', sample)}", reason)
+def _refuse(pseudonyms: Pseudonyms, sample: str, reason: str) -> Refusal:
+    return Refusal(f"sample {pseudonyms.make('sample', sample)}", reason)

@@ -1,5 +1,6 @@
 """Opening what a hospital delivers: a local path, or a URI of a file system that holds the landing zone."""
 
+import hashlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,17 +10,23 @@ from oncotrain.errors import UserError
 from oncotrain.lake.filesystem import open_filesystem
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_CHUNK = 8 << 20
 FORMATS = ".csv, .tsv, .txt (each plain or .gz), .parquet"
 
 
 def open_source(path: str) -> pa.NativeFile:
     """A stream over `path`, decompressed where its name ends in `.gz`. Raises UserError if there is no such file."""
-    fs, name = open_filesystem(path) if "://" in path else (LocalFileSystem(), path)
-    try:
-        stream = pa.PythonFile(fs.open(name, "rb"), mode="r")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    stream = _open(path)
     return pa.CompressedInputStream(stream, "gzip") if path.endswith(".gz") else stream
+
+
+def hash_source(path: str) -> str:
+    """SHA-256 of the file as it is stored. Raises UserError if there is no such file."""
+    digest = hashlib.sha256()
+    with _open(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def is_parquet(path: str) -> bool:
@@ -33,3 +40,11 @@ def delimiter(path: str) -> str:
     if suffix not in _DELIMITERS:
         raise UserError(f"{path}: its name says no known format; allowed: {FORMATS}")
     return _DELIMITERS[suffix]
+
+
+def _open(path: str) -> pa.NativeFile:
+    fs, name = open_filesystem(path) if "://" in path else (LocalFileSystem(), path)
+    try:
+        return pa.PythonFile(fs.open(name, "rb"), mode="r")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

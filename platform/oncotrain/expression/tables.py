@@ -21,7 +21,7 @@ def read_table(path: str, required: Sequence[str], optional: Sequence[str] = ())
     try:
         with open_source(path) as stream:
             frame = _read_parquet(stream) if is_parquet(path) else _read_delimited(stream, delimiter(path))
-    except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: is not a table ({' '.join(str(error).split())})") from None
     absent = [name for name in required if name not in frame.columns]
     if absent:
@@ -32,7 +32,7 @@ def read_table(path: str, required: Sequence[str], optional: Sequence[str] = ())
 
 
 def _read_delimited(stream: pa.NativeFile, separator: str) -> pd.DataFrame:
-    return pd.read_csv(stream, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
+    return pd.read_csv(stream, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
 
 
 def _read_parquet(stream: pa.NativeFile) -> pd.DataFrame:

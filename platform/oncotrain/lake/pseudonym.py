@@ -4,8 +4,10 @@ Without the key a pseudonym cannot be recomputed from a guessed identifier (HMAC
 patient has the same pseudonym in every dataset of the site, slides and expression alike.
 """
 
+import csv
 import hashlib
 import hmac
+import io
 import secrets
 from pathlib import Path
 
@@ -37,6 +39,30 @@ def pseudonymize(key: bytes, kind: str, identifier: str) -> str:
     """The pseudonym of `identifier`, 32 hexadecimal digits; `kind` ('patient', 'sample', 'slide') keeps ids apart."""
     digest = hmac.digest(key, f"{kind}\0{identifier}".encode(), hashlib.sha256)
     return digest[:PSEUDONYM_BYTES].hex()
+
+
+class Pseudonyms:
+    """Pseudonyms of one site, remembered, so that the site and nobody else can go back to a patient."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._key = site_key(lake)
+        self._made: set[tuple[str, str, str]] = set()
+
+    def make(self, kind: str, identifier: str) -> str:
+        """`pseudonymize` with the site's key."""
+        pseudonym = pseudonymize(self._key, kind, identifier)
+        self._made.add((kind, pseudonym, identifier))
+        return pseudonym
+
+    def save(self) -> None:
+        """Add what was made to ``landing/pseudonyms.csv`` (kind, pseudonym, identifier)."""
+        place = ("landing", "pseudonyms.csv")
+        known = self._lake.read_text(*place).splitlines() if self._lake.exists(*place) else []
+        made = self._made | {(kind, pseudonym, identifier) for kind, pseudonym, identifier in csv.reader(known[1:])}
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([("kind", "pseudonym", "identifier"), *sorted(made)])
+        self._lake.write_atomic(buffer.getvalue().encode(), *place)
 
 
 def _create_private(fs: AbstractFileSystem, path: str, data: bytes) -> None:
