@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
+
+from oncotrain.tasks.histology.ids import renumber
 
 
 class Overlaps(NamedTuple):
@@ -23,14 +24,16 @@ class Overlaps(NamedTuple):
 
 def overlaps(true: np.ndarray, predicted: np.ndarray) -> Overlaps:
     """From two rasters of ids of the same shape, 0 background; ids need not be consecutive."""
-    true_ids, true_index = np.unique(true, return_inverse=True)
-    ids, index = np.unique(predicted, return_inverse=True)
-    table = sparse.coo_array(
-        (np.ones(true.size, np.int64), (true_index.ravel(), index.ravel())), (len(true_ids), len(ids))
-    ).tocsr()
-    true_areas, areas = table.sum(axis=1), table.sum(axis=0)
-    inner = table[true_ids != 0][:, ids != 0].tocoo()
-    return Overlaps(true_areas[true_ids != 0], areas[ids != 0], inner.row, inner.col, inner.data)
+    true_ids, true = renumber(true)
+    ids, predicted = renumber(predicted)
+    both = (true > 0) & (predicted > 0)
+    codes, shared = np.unique((true[both] - 1) * np.int64(len(ids)) + predicted[both] - 1, return_counts=True)
+    return Overlaps(
+        np.bincount(true.ravel(), minlength=len(true_ids) + 1)[1:],
+        np.bincount(predicted.ravel(), minlength=len(ids) + 1)[1:],
+        *np.divmod(codes, max(len(ids), 1)),
+        shared,
+    )
 
 
 def aggregated_jaccard(pairs: Overlaps) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from oncotrain.slides.labels import CLASSES, INSTANCES
+from oncotrain.tasks.histology.ids import renumber
 from oncotrain.tasks.histology.matching import aggregated_jaccard, detections, overlaps
 from oncotrain.tasks.task import Sums
 
@@ -69,10 +70,12 @@ def _class_sums(
     """`class_<name>` (3,): true and predicted nuclei, summed IoU of matched pairs that are of this class in both."""
     pairs = overlaps(true, predicted)
     found = detections(pairs)
-    ids, index = np.unique(true, return_inverse=True)
-    votes = np.bincount(index.ravel() * (len(names) + 1) + true_classes.ravel(), minlength=len(ids) * (len(names) + 1))
-    true_class = votes.reshape(len(ids), -1)[ids > 0, 1:].argmax(1)
-    predicted_class = classes[np.setdiff1d(predicted, 0) - 1] - 1
+    ids, index = renumber(true)
+    inside = index > 0
+    width = len(names) + 1
+    votes = np.bincount((index[inside] - 1) * width + true_classes[inside], minlength=len(ids) * width)
+    true_class = votes.reshape(len(ids), width)[:, 1:].argmax(1)
+    predicted_class = classes[renumber(predicted)[0] - 1] - 1
     sums = {}
     for number, name in enumerate(names):
         both = (true_class[found.true] == number) & (predicted_class[found.predicted] == number)

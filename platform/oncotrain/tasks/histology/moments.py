@@ -7,6 +7,7 @@ import numpy as np
 
 from oncotrain.errors import DataError, UserError
 from oncotrain.slides.labels import INSTANCES
+from oncotrain.tasks.histology.ids import renumber
 from oncotrain.tasks.task import Plan, Row, Sums
 
 KEYS = ("spacing", "tile", "classes")
@@ -46,9 +47,9 @@ def tile_moments(rows: Iterable[Row]) -> Sums:
         sums["sum"] += seen.sum(0)
         sums["square"] += (seen**2).sum(0)
         sums["pixels"] += len(seen)
-        nuclei = row["instances"][(row["instances"] > 0) & (row["labelled"] & INSTANCES > 0)]
-        sums["nuclei"] += len(np.unique(nuclei))
-        sums["area"] += len(nuclei)
+        ids, nuclei = renumber(row["instances"] * (row["labelled"] & INSTANCES > 0))
+        sums["nuclei"] += len(ids)
+        sums["area"] += np.count_nonzero(nuclei)
     return sums
 
 

@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from oncotrain.tasks.histology.ids import renumber
+
 _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
@@ -12,18 +14,10 @@ def target_maps(instances: np.ndarray) -> np.ndarray:
     Foreground; boundary: pixels with a pixel of another id, or background, among their 8 neighbours, on both sides;
     distance: one pixel more than to the nucleus' boundary pixels, over the largest such in the nucleus.
     """
-    compact = _renumber(instances)
+    compact = renumber(instances)[1].astype(np.uint16)  # what OpenCV's morphology takes; a tile has far fewer
     foreground = compact > 0
     boundary = cv2.dilate(compact, _NEIGHBOURS) != cv2.erode(compact, _NEIGHBOURS)
     depth = cv2.distanceTransform((foreground & ~boundary).astype(np.uint8), cv2.DIST_L2, 3) + foreground
     deepest = np.ones(compact.max() + 1, np.float32)
     np.maximum.at(deepest, compact.ravel(), depth.ravel())
     return np.stack([foreground, boundary, depth / deepest[compact]]).astype(np.float32)
-
-
-def _renumber(instances: np.ndarray) -> np.ndarray:
-    """The ids as 1, 2, ... in uint16, which OpenCV's morphology takes; 0 stays."""
-    numbers = np.zeros(instances.max() + 1, np.uint16)
-    numbers[instances.ravel()] = 1
-    numbers[0] = 0
-    return numbers.cumsum(dtype=np.uint16)[instances] * (instances > 0)
