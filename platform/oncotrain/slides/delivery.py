@@ -1,6 +1,7 @@
 """The manifest CSV of a slide delivery: one row a slide, paths relative to the CSV's folder."""
 
 import csv
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ class SlideEntry:
 
 
 class Refused(NamedTuple):
-    """A slide that is not taken, and why, in words that follow 'the slide' and name nobody."""
+    """A slide that is not taken, and why, in words that name nobody."""
 
     row: int
     name: str
@@ -143,6 +144,8 @@ def _file(values: dict[Column, str], column: Column, folder: Path) -> Path | Non
         raise DataError(f"the path in column '{column}' leaves the manifest's folder")
     if not file.is_file():
         raise DataError(f"the file in column '{column}' does not exist")
+    if not os.access(file, os.R_OK):
+        raise DataError(f"the file in column '{column}' may not be read by this account")
     return file
 
 

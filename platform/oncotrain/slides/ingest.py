@@ -3,9 +3,12 @@
 import csv
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from logging import LoggerAdapter
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -48,11 +51,12 @@ def ingest_slides(
 
     log.info("%d slides to read, %d rows of the manifest refused", len(works), len(refused))
     tasks = spark.sparkContext.parallelize(works, max(len(works), 1))
-    outcomes: list[Outcome] = tasks.map(partial(process, lake)).collect()
+    with _progress(spark, log):
+        outcomes: list[Outcome] = tasks.map(partial(process, lake)).collect()
     accepted = [outcome for outcome in outcomes if not outcome.reason]
     refused += [Refused(one.work.entry.row, one.work.entry.name, one.reason) for one in outcomes if one.reason]
     for one in sorted(refused):
-        log.warning("row %d of the manifest: the slide %s", one.row, one.reason)
+        log.warning("row %d of the manifest is refused: %s", one.row, one.reason)
         refuse(lake, name, one.name, one.reason)
     for outcome in accepted:
         accept(lake, name, outcome.work.entry.name)
@@ -72,6 +76,27 @@ def ingest_slides(
         "rows": sum(outcome.rows for outcome in accepted),
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+@contextmanager
+def _progress(spark: SparkSession, log: LoggerAdapter[Any]) -> Iterator[None]:
+    """Meanwhile, a line every ten seconds with the Spark tasks (slides) that are done."""
+    finished = Event()
+    tracker = spark.sparkContext.statusTracker()
+
+    def report() -> None:
+        while not finished.wait(10):
+            stages = filter(None, map(tracker.getStageInfo, tracker.getActiveStageIds()))
+            for stage in stages:
+                log.info("%d of %d slides done", stage.numCompletedTasks, stage.numTasks)
+
+    thread = Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        thread.join()
 
 
 def _publish(

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from math import ceil, floor, isfinite
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from shapely import STRtree, box
