@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oncotrain.errors import DataError
-from oncotrain.lake.filesystem import Lake, appending
+from oncotrain.lake.filesystem import Lake, exclusive
 from oncotrain.lake.manifest import canonical_json
 from oncotrain.lake.names import require_slug
 
@@ -22,7 +22,7 @@ GENESIS = "0" * 64
 def append(lake: Lake, site: str, event: Mapping[str, Any]) -> str:
     """Add `event` (JSON, no patient identifier) to `audit/<site>.jsonl`, stamped with the time. Returns its hash."""
     path = _path(lake, site)
-    with appending(lake.fs, path) as file:
+    with exclusive(lake.fs, lake.path("audit", f".{site}.lock")):
         lines = _lines(lake, path)
         line = {
             "number": len(lines),
@@ -32,7 +32,8 @@ def append(lake: Lake, site: str, event: Mapping[str, Any]) -> str:
             "previous": json.loads(lines[-1])["sha256"] if lines else GENESIS,
         }
         line["sha256"] = _hash(line)
-        file.write(canonical_json(line) + b"\n")
+        with lake.fs.open(path, "ab" if lines else "wb") as file:
+            file.write(canonical_json(line) + b"\n")
     return str(line["sha256"])
 
 

@@ -1,16 +1,17 @@
 """Lakes on a local disk (`file://`) and in HDFS (`hdfs://`, by hdfs-native: neither Java nor Spark) behind fsspec.
 
 Beside fsspec's own verbs a lake needs four that the two kinds of storage spell differently: rename without nesting
-or overwriting, replace a file atomically, append under exclusion, and read or set who may enter.
+or overwriting, replace a file atomically, hold a lock, and read or set who may enter.
 """
 
 import errno
 import fcntl
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import chown
@@ -22,6 +23,9 @@ from fsspec.implementations.local import LocalFileSystem
 from hdfs_native.fsspec import HdfsFileSystem
 
 from oncotrain.errors import UserError
+
+_LEASE_PATIENCE = 120
+"""Seconds to wait for a lock in HDFS: twice the NameNode's soft limit, after which a dead holder's lease is free."""
 
 
 class Access(NamedTuple):
@@ -138,14 +142,32 @@ def rename_new(fs: fsspec.AbstractFileSystem, source: str, target: str) -> None:
 
 
 @contextmanager
-def appending(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[BinaryIO]:
-    """`path` opened to append, by one writer at a time: flock on a disk, the NameNode's lease in HDFS."""
-    if not fs.exists(path):
-        fs.touch(path, truncate=False)
-    with fs.open(path, "ab") as file:
-        if isinstance(fs, LocalFileSystem):
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        yield file
+def exclusive(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
+    """Hold the lock file `path` alone: flock on a disk, the NameNode's lease in HDFS (it outlives a crash by a minute).
+
+    Raises UserError if another process holds a lease for more than two minutes.
+    """
+    if isinstance(fs, LocalFileSystem):
+        with Path(path).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    else:
+        with suppress(FileExistsError):
+            fs.open(path, "wb", overwrite=False).close()
+        with _lease(fs, path):
+            yield
+
+
+def _lease(fs: fsspec.AbstractFileSystem, path: str) -> BinaryIO:
+    """`path` opened to append, which the NameNode grants to one client at a time."""
+    deadline = time.monotonic() + _LEASE_PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            file: BinaryIO = fs.open(path, "ab")
+            return file
+        except FileExistsError:  # what hdfs-native raises for another's lease
+            time.sleep(0.2)
+    raise UserError(f"{path}: another process holds this lock; wait for it to end and run the same command again")
 
 
 def get_access(fs: fsspec.AbstractFileSystem, path: str) -> Access:
