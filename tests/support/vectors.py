@@ -18,9 +18,9 @@ FEATURES = {"kind": "vectors", "width": 4}
 class MemoryDataset:
     """What training uses of `oncotrain.lake.dataset.Dataset`, over a list of rows."""
 
-    def __init__(self, rows: Sequence[Row], group_sizes: Sequence[int]) -> None:
-        self.uri = "memory://vectors"
-        self.manifest = SimpleNamespace(features=FEATURES, version="v0001", sha256="0" * 64)
+    def __init__(self, rows: Sequence[Row], group_sizes: Sequence[int], features: Mapping[str, Any] = FEATURES) -> None:
+        self.uri = "memory://rows"
+        self.manifest = SimpleNamespace(features=features)
         self.group_sizes = tuple(group_sizes)
         self.rows = len(rows)
         self.lost: set[int] = set()
@@ -31,7 +31,7 @@ class MemoryDataset:
 
     def read(self, rows: Sequence[int], columns: Sequence[str]) -> list[Row]:
         if self.lost & set(rows):
-            raise DataError("memory://vectors: a row is missing")
+            raise DataError("memory://rows: a row is missing")
         return [{column: self._rows[row][column] for column in columns} for row in rows]
 
     def iterate(self, columns: Sequence[str], rows: Sequence[int] | None = None) -> Iterator[Row]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, steps_per_epoch
+from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, rows_seen, steps_per_epoch
 
 groups = st.lists(st.integers(0, 12), min_size=1, max_size=9).filter(sum)
 
@@ -30,6 +30,8 @@ def test_an_epoch_covers_the_selection_exactly_for_every_world(selection, seed, 
         ]
         assert seen == order.tolist()
     assert sorted(order) == sorted(rows)
+    one_more = 2 * steps_per_epoch(len(rows), batch_size) + 1
+    assert rows_seen(one_more, len(rows), batch_size) == 2 * len(rows) + min(batch_size, len(rows))
 
 
 @given(selections(), st.integers(1, 4))

@@ -1,0 +1,99 @@
+"""Every engine gives the same parameters: real processes, real Spark tasks, the shipped models on real datasets."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+
+from oncotrain.errors import DataError, UserError
+from oncotrain.lake.filesystem import Lake
+from oncotrain.training.central import train_centralized
+from oncotrain.training.collective import Collective
+from oncotrain.training.data import open_data, plan_alone
+from oncotrain.training.engines import create_engine
+from oncotrain.training.fit import fit
+from oncotrain.training.state import get_parameters, initial_state, set_parameters
+from support.runs import copy_lake, last_parameters, run_config
+
+Trained = dict[str, list[np.ndarray]]
+
+
+@pytest.fixture(scope="session")
+def work(trained_on: Lake) -> Callable[[Collective], Trained]:
+    """Both tasks, in both precisions, from parameters that only rank 0 has right; no name of a test's module in it."""
+    plans = {}
+    configs = {}
+    for task in ("histology", "drug_response"):
+        for precision in ("float32", "float64"):
+            config = run_config(task, precision=precision)
+            configs[f"{task} {precision}"] = config
+            plans[f"{task} {precision}"] = plan_alone(open_data(trained_on, config, "test.yaml"))
+
+    def train_all(collective: Collective) -> Trained:
+        trained = {}
+        for name, config in configs.items():
+            data = open_data(trained_on, config, "test.yaml")
+            state = initial_state(data.task, plans[name], config.train)
+            if collective.rank:
+                set_parameters(state.model, [layer + 1 for layer in get_parameters(state.model)])
+            collective.broadcast(list(state.model.state_dict().values()))
+            state, _ = fit(
+                state,
+                5,
+                task=data.task,
+                plan=plans[name],
+                dataset=data.dataset,
+                rows=data.rows("train"),
+                train=config.train,
+                collective=collective,
+            )
+            trained[name] = get_parameters(state.model)
+        assert collective.gather(collective.rank) == list(range(collective.world))
+        return trained
+
+    return train_all
+
+
+@pytest.fixture(scope="session")
+def alone(work: Callable[[Collective], Trained]) -> Trained:
+    """What one rank trains."""
+    return create_engine("single", None).run(work, 1)[0]
+
+
+@pytest.mark.parametrize("name", ["horovod", "ddp"])
+def test_two_processes_train_as_one(spark: SparkSession, work, alone, name):
+    ranks = create_engine(name, spark).run(work, 2)
+    assert len(ranks) == 2
+    for trained in ranks:
+        for case, layers in trained.items():
+            tolerance = 1e-10 if case.endswith("float64") else 1e-5
+            assert max(np.abs(a - b).max() for a, b in zip(layers, alone[case], strict=True)) < tolerance, case
+
+
+def test_a_run_on_horovod_is_the_run_alone_and_a_lost_row_group_stops_it(
+    spark: SparkSession, trained_on: Lake, tmp_path
+):
+    lakes = [copy_lake(trained_on, tmp_path / name) for name in ("one", "two")]
+    single = train_centralized(None, lakes[0], run_config("drug_response"), source="test.yaml")
+    config = run_config("drug_response", engine="horovod", ranks=2)
+    ranks = train_centralized(spark, lakes[1], config, source="test.yaml")
+    pairs = zip(last_parameters(lakes[0], single["run"]), last_parameters(lakes[1], ranks["run"]), strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) < 1e-5
+    assert ranks["figures"] == pytest.approx(single["figures"], abs=1e-4, nan_ok=True)
+    assert ranks["cpu_seconds"] > 0
+
+
+def test_an_error_of_the_user_crosses_processes(spark: SparkSession):
+    def refuse(_collective: Collective) -> None:
+        raise DataError("no such row")
+
+    with pytest.raises(DataError, match="no such row"):
+        create_engine("horovod", spark).run(refuse, 2)
+
+
+def test_engines_that_need_spark_or_one_rank_say_so():
+    with pytest.raises(UserError, match="engine ddp runs its ranks in Spark tasks"):
+        create_engine("ddp", None)
+    with pytest.raises(UserError, match="engine single has 1 rank; found ranks: 2"):
+        create_engine("single", None).run(lambda ranks: ranks.rank, 2)

@@ -1,0 +1,134 @@
+"""The arms differ only where they should: float64, both shipped models and losses, unequal shards, missing labels.
+
+About a third of the drug response pairs are missing, and one row has none; some tiles have no classes, two no label.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oncotrain.config.training import TrainConfig
+from oncotrain.tasks import create_task
+from oncotrain.training.collective import Alone
+from oncotrain.training.fit import fit
+from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
+from support.ranks import run_ranks
+from support.samples import features, sample_rows
+from support.tiles import tile_features, tile_row
+from support.vectors import MemoryDataset
+
+SITES = (np.arange(4), np.arange(4, 6), np.arange(6, 14))
+
+
+@pytest.fixture(params=["histology", "drug_response"])
+def case(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Arguments of `fit` on 14 rows of a shipped task: one plain gradient step on all rows."""
+    if request.param == "histology":
+        task = create_task({"name": "histology", "widths": [8, 16]}, "test.yaml")
+        labelled = [3, 1, 0, 3, 3, 1, 1, 3, 0, 3, 1, 3, 3, 1]
+        rows = [tile_row(seed, side=48, labelled=bits) for seed, bits in enumerate(labelled)]
+        offered = tile_features(48)
+    else:
+        network = {"members": 2, "width": 16, "input_dropout": 0.0, "dropout": 0.0}
+        task = create_task({"name": "drug_response", "clinical": ["tissue", "age"], "network": network}, "test.yaml")
+        drugs = ["afatinib", "bosutinib", "cisplatin", "dasatinib"]
+        rows = sample_rows(drugs, 14, seed=1)
+        rows[4] |= {"drug": np.array([], np.int32), "response": np.array([], np.float32)}
+        offered = features(drugs)
+    contract = task.contract(offered)
+    return {
+        "task": task,
+        "plan": task.plan(contract, task.statistics(contract, rows)),
+        "dataset": MemoryDataset(rows, (6, 5, 3), offered),
+        "rows": np.arange(14),
+        "train": TrainConfig(
+            steps=1,
+            batch_size=14,
+            precision="float64",
+            augment=False,
+            optimizer={"name": "sgd", "lr": 0.1},
+            schedule={"name": "constant"},
+        ),
+        "collective": Alone(),
+    }
+
+
+def with_settings(case: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return case | {"train": TrainConfig.model_validate(case["train"].model_dump() | changes)}
+
+
+def start(case: dict[str, Any]) -> TrainState:
+    return initial_state(case["task"], case["plan"], case["train"])
+
+
+def close(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.allclose(a, b, rtol=1e-9, atol=1e-11) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_train_as_one(case, world):
+    """Batches of 4 out of 14 rows: shards of 2 and 1 rows, and an empty one."""
+    case = with_settings(case, steps=5, batch_size=4, clip_norm=0.5, optimizer={"name": "adamw", "lr": 0.01})
+    alone = get_parameters(fit(start(case), 5, **case)[0].model)
+    states = [start(case) for _ in range(world)]
+    run_ranks(lambda ranks: fit(states[ranks.rank], 5, **case | {"collective": ranks}), world)
+    assert not close(alone, get_parameters(start(case).model))
+    assert all(close(alone, get_parameters(state.model)) for state in states)
+
+
+def test_ranks_weighted_equally_would_not(case):
+    """What a mean over ranks of each rank's own mean, the usual mistake, does to unequal shards."""
+
+    class Mean:
+        def __init__(self, ranks: Any) -> None:
+            self.rank, self.world, self.gather, self._ranks = ranks.rank, ranks.world, ranks.gather, ranks
+
+        def sum_(self, tensors: Any) -> None:
+            *gradients, totals = tensors
+            for gradient in gradients:
+                gradient.div_(max(totals[1].item(), 1.0))
+            self._ranks.sum_(tensors)
+            for gradient in gradients:
+                gradient.mul_(totals[1].item() / self.world)
+
+    alone = get_parameters(fit(start(case), 1, **case)[0].model)
+    states = [start(case) for _ in range(3)]
+    run_ranks(lambda ranks: fit(states[ranks.rank], 1, **case | {"collective": Mean(ranks)}), 3)
+    assert not close(alone, get_parameters(states[0].model))
+
+
+def test_fedavg_of_one_full_batch_step_is_one_step_on_the_union(case):
+    """McMahan et al. 2017, section 2: FedSGD, weighted by the items that each site's loss counts."""
+    central = get_parameters(fit(start(case), 1, **case)[0].model)
+    local, counts = [], []
+    for rows in SITES:
+        state, history = fit(start(case), 1, **case | {"rows": rows})
+        local.append(get_parameters(state.model))
+        counts.append(history[0].count)
+
+    def average(weights: list[float]) -> list[np.ndarray]:
+        return [np.average(layer, axis=0, weights=weights) for layer in zip(*local, strict=True)]
+
+    assert len(set(counts)) == len(SITES)
+    assert close(central, average(counts))
+    assert not close(central, average([1.0] * len(SITES)))
+    assert not close(central, average([float(len(rows)) for rows in SITES])), "rows are not what the loss counts"
+
+
+def test_one_site_over_many_rounds_is_training_at_once(case):
+    """Parameters leave and come back between rounds, as they do between a site and the coordinator."""
+    case = with_settings(
+        case, steps=9, batch_size=4, augment=True, optimizer={"name": "adamw", "lr": 0.01}, schedule={"warmup": 0.2}
+    )
+    whole, whole_history = fit(start(case), 9, **case)
+    site, rounds = start(case), []
+    for _ in range(3):
+        site, history = fit(site, 3, **case)
+        rounds += history
+        parameters = get_parameters(site.model)
+        set_parameters(site.model, [np.zeros_like(layer) for layer in parameters])
+        set_parameters(site.model, parameters)
+    same = zip(get_parameters(whole.model), get_parameters(site.model), strict=True)
+    assert all(np.array_equal(a, b) for a, b in same)
+    assert rounds == whole_history
