@@ -51,11 +51,13 @@ def load_image(path: Path) -> Image.Image:
     """The decoded image. Raises DataError, without the file's name, if it is not an image or is damaged."""
     try:
         with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise DataError("has several pages; a plain image has one")
             image.load()
             return image
     except UnidentifiedImageError:
         raise DataError("is not an image") from None
     except Image.DecompressionBombError:
         raise DataError(f"has more than {Image.MAX_IMAGE_PIXELS} pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError):
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError):  # each of them is what Pillow says of some damage
         raise DataError("is damaged: the image cannot be decoded") from None

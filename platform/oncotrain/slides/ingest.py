@@ -1,9 +1,7 @@
 """The slide ingest job: a hospital's delivery becomes a published dataset of kind `tiles`."""
 
-import csv
-import io
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from logging import LoggerAdapter
@@ -18,7 +16,7 @@ from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import dataset_versions, read_manifest
-from oncotrain.lake.pseudonym import pseudonymize, site_key
+from oncotrain.lake.pseudonym import Pseudonyms
 from oncotrain.lake.quarantine import accept, refuse
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
@@ -40,14 +38,12 @@ def ingest_slides(
     log = get_logger(site=site, stage="ingest_slides")
     require_layout(lake)
     entries, refused = read_delivery(manifest, site, config)
-    key = site_key(lake)
+    pseudonyms = Pseudonyms(lake)
     works = [
-        SlideWork(
-            entry, site, pseudonymize(key, "patient", entry.patient), pseudonymize(key, "slide", entry.id), config
-        )
+        SlideWork(entry, site, pseudonyms.make("patient", entry.patient), pseudonyms.make("slide", entry.id), config)
         for entry in entries
     ]
-    _record_pseudonyms(lake, works)
+    pseudonyms.save()
 
     log.info("%d slides to read, %d rows of the manifest refused", len(works), len(refused))
     tasks = spark.sparkContext.parallelize(works, max(len(works), 1))
@@ -116,18 +112,3 @@ def _publish(
         spark, lake, name, kind="tiles", schema=schema, parts=parts, features=offered, inputs=inputs
     )
     return published.version, False
-
-
-def _record_pseudonyms(lake: Lake, works: Iterable[SlideWork]) -> None:
-    """Add to the table by which the site, and nobody else, can go back from a pseudonym to a patient."""
-    path = ("landing", "pseudonyms.csv")
-    lines = set(lake.read_text(*path).splitlines()[1:]) if lake.exists(*path) else set()
-    for work in works:
-        lines |= {_csv_line("patient", work.patient, work.entry.patient), _csv_line("slide", work.slide, work.entry.id)}
-    lake.write_atomic("\n".join(["kind,pseudonym,identifier", *sorted(lines), ""]).encode(), *path)
-
-
-def _csv_line(*values: str) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(values)
-    return buffer.getvalue()
