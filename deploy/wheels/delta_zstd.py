@@ -1,8 +1,8 @@
 """Lossless compression of images and label maps: horizontal differences, then Zstandard level 3.
 
 Neighbouring pixels are alike, so their differences compress better and nearly as fast as the pixels themselves, and
-decoding (one zstd pass, one running sum) takes a sixth of the time of PNG. Differences wrap around, hence every value
-of the dtype survives.
+decoding (one zstd pass, one running sum) takes about a third of the time of PNG. Differences wrap around, hence every
+value of the dtype survives.
 
 A record is a 4-byte magic, the dtype's code, the number of dimensions, the dimensions as little-endian uint32, and one
 zstd frame that states its size and carries a checksum.
