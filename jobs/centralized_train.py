@@ -26,7 +26,8 @@ def main(
         alone = 1 if engine == "single" else None
         changes = {"engine": engine, "ranks": alone if ranks is None else ranks, "seed": seed}
         run = with_train(load_yaml(config, RunConfig), changes, "command line")
-        return train_centralized(spark_session("centralized_train"), Lake(lake), run, source=str(config))
+        spark = None if run.train.engine == "single" else spark_session("centralized_train")
+        return train_centralized(spark, Lake(lake), run, source=str(config))
 
     run_job("centralized_train", job)
 

@@ -71,9 +71,7 @@ def test_two_processes_train_as_one(spark: SparkSession, work, alone, name):
             assert max(np.abs(a - b).max() for a, b in zip(layers, alone[case], strict=True)) < tolerance, case
 
 
-def test_a_run_on_horovod_is_the_run_alone_and_a_lost_row_group_stops_it(
-    spark: SparkSession, trained_on: Lake, tmp_path
-):
+def test_a_run_on_horovod_is_the_run_alone(spark: SparkSession, trained_on: Lake, tmp_path):
     lakes = [copy_lake(trained_on, tmp_path / name) for name in ("one", "two")]
     single = train_centralized(None, lakes[0], run_config("drug_response"), source="test.yaml")
     config = run_config("drug_response", engine="horovod", ranks=2)
