@@ -24,7 +24,7 @@ def forward(message: Message, context: Context) -> Message:
         request = parcel.from_records(message.content)
         kind = message.metadata.message_type.rpartition(".")[2]
         channel = Channel(Path(str(context.node_config["socket"])), Path(str(context.node_config["key"])))
-        body = {**request.body, "kind": kind, "run": str(message.metadata.run_id)}
+        body = {**request.body, "kind": kind}
         reply = parcel.from_bytes(ask(channel, parcel.to_bytes(parcel.Parcel(body, request.sums, request.parameters))))
     except Exception:  # noqa: BLE001 - Flower would send the text of an exception, and with it paths, to the coordinator
         return _refuse(Refusal.WORKER_GONE, message)

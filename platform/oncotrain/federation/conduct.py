@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
@@ -44,10 +45,10 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     sites.wait(len(sites.names), federated.join_deadline)
     offers = collect_offers(sites, config, source)
     datasets = {site: offer.body["dataset"] for site, offer in offers.items()}
-    arm = f"federated:{federated.strategy}"
-    run = RunDirectory(lake, run_name(task.name, arm, config, _fingerprint(datasets)))
+    run = federated_run(lake, task, config, federated, {site: data["sha256"] for site, data in datasets.items()})
     if run.exists("summary.json"):
-        return {**run.read_json("summary.json"), "unchanged": True}
+        return finished(run)
+    sites.run = run.name
     run.write_config(config)
     plan = agree_on_plan(sites, task, offers)
     run.write_json(plan, "plan.json")
@@ -63,7 +64,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
         "run": run.name,
         "uri": run.uri,
         "task": task.name,
-        "arm": arm,
+        "arm": arm_name(federated),
         "seed": train.seed,
         "datasets": datasets,
         "split": config.split.name,
@@ -79,6 +80,24 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     }
     run.write_json({"status": "done", **summary}, "summary.json")
     return summary
+
+
+def federated_run(
+    lake: Lake, task: Task, config: RunConfig, federated: FederatedConfig, datasets: Mapping[str, str]
+) -> RunDirectory:
+    """The directory of the run with this configuration on these data (site -> SHA-256 of its dataset)."""
+    fingerprint = hashlib.sha256(canonical_json(dict(datasets))).hexdigest()
+    return RunDirectory(lake, run_name(task.name, arm_name(federated), config, fingerprint))
+
+
+def arm_name(federated: FederatedConfig) -> str:
+    """What reports call this way to train, such as ``federated:fedavg``."""
+    return f"federated:{federated.strategy}"
+
+
+def finished(run: RunDirectory) -> dict[str, Any]:
+    """The summary of a run that is done already."""
+    return {**run.read_json("summary.json"), "unchanged": True}
 
 
 def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | None], list[str]]:
@@ -104,8 +123,3 @@ def _costs(sites: Sites, rounds: Rounds) -> dict[str, Any]:
         "round_seconds": statistics.median(rounds.seconds),
         "round_seconds_beyond_sites": statistics.median(rounds.seconds_beyond_sites),
     }
-
-
-def _fingerprint(datasets: Mapping[str, Any]) -> str:
-    """One hash of all sites' datasets."""
-    return hashlib.sha256(canonical_json({site: dataset["sha256"] for site, dataset in datasets.items()})).hexdigest()

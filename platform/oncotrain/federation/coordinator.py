@@ -24,17 +24,29 @@ STATUS_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Coordinator:
-    """A running server that admits `nodes` (site by node number), and its private folder."""
+class Invitation:
+    """What sites need to join: the coordinator's address (``host:port``) and files in its private folder."""
 
-    work: Path
-    link: SuperLink
-    authority: Path
-    nodes: dict[int, str]
+    folder: Path
+    address: str
+
+    @property
+    def authority(self) -> Path:
+        """The certificate by which every site knows the coordinator."""
+        return ServerCertificate.in_folder(self.folder).authority
 
     def key(self, site: str) -> Path:
-        """The private key that admits `site`."""
-        return self.work / f"{site}.key"
+        """The private key by which the coordinator knows `site`."""
+        return self.folder / f"{site}.key"
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """A running server, and the sites that it admits by node number."""
+
+    link: SuperLink
+    nodes: dict[int, str]
+    invitation: Invitation
 
 
 @contextmanager
@@ -60,7 +72,7 @@ def coordinator(work: Path, sites: Sequence[str], host: str, port: int) -> Itera
             "SuperLink at %s; each site needs %s and its own of %s",
             *(link.address, certificate.authority, ", ".join(f"{site}.key" for site in sites)),
         )
-        yield Coordinator(work, link, certificate.authority, nodes)
+        yield Coordinator(link, nodes, Invitation(work, link.address))
 
 
 def run_app(
@@ -72,18 +84,18 @@ def run_app(
         UserError: The run's own, or the server ended.
         DataError: The run's own, or Flower says that the run is over and it left no result.
     """
-    run = server.link.submit(
-        {"job": str(write_job(server.work, Job(lake=lake.uri, config=config, source=source, nodes=server.nodes)))}
-    )
-    log = _Tail(server.work / LOG)
+    work = server.invitation.folder
+    job = write_job(work, Job(lake=lake.uri, config=config, source=source, nodes=server.nodes))
+    run = server.link.submit({"job": str(job)})
+    log = _Tail(work / LOG)
     next_status = time.monotonic() + STATUS_SECONDS
-    while (outcome := read_outcome(server.work)) is None:
+    while (outcome := read_outcome(work)) is None:
         check()
         server.link.require_alive()
         log.copy()
         if time.monotonic() > next_status:
             status = server.link.status(run)
-            if status.startswith("finished") and read_outcome(server.work) is None:
+            if status.startswith("finished") and read_outcome(work) is None:
                 raise DataError(f"Flower says that the run is {status}, but it left no result; see {server.link.log}")
             next_status = time.monotonic() + STATUS_SECONDS
         time.sleep(POLL_SECONDS)

@@ -13,10 +13,15 @@ import yaml
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
+from oncotrain.federation.conduct import federated_run, finished
+from oncotrain.federation.coordinator import Invitation, coordinator, run_app
 from oncotrain.federation.process import last_lines, running
+from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.superlink import free_ports
+from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
+from oncotrain.tasks import create_task
+from oncotrain.training.run import RunDirectory
 
 DRIVER_MEMORY = "600m"
 """Of a client's Java process, which only holds the Spark session; training's memory is Python's."""
@@ -29,6 +34,8 @@ def federate_on_this_machine(
 ) -> dict[str, Any]:
     """Train one model with `sites` (name to lake) and return the summary; the run's directory is in `lake`.
 
+    A finished run of the same configuration and data is returned as it is, with `unchanged` true.
+
     Args:
         source: The configuration's file, for messages.
         work: A folder for keys, state and logs (`<site>.log`, `superlink.log`).
@@ -36,29 +43,42 @@ def federate_on_this_machine(
 
     Raises UserError or DataError as the coordinator does, and UserError if a client fails.
     """
+    run = _run_on(lake, config, sites, source)
+    if run.exists("summary.json"):
+        return finished(run)
     [port] = free_ports(1)
     with coordinator(work, list(sites), "127.0.0.1", port) as server:
         shared = work / "config.yaml"
         shared.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        with clients(server, sites, shared, client) as started:
+        with clients(server.invitation, sites, shared, client) as started:
             return run_app(server, lake, config, source, started.check)
+
+
+def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: str) -> RunDirectory:
+    """The directory that the run will have; here, and only here, the sites' manifests are at hand."""
+    task = create_task(config.task, source)
+    name = config.dataset or task.dataset
+    datasets = {site: open_dataset(site_lake, name).manifest.sha256 for site, site_lake in sites.items()}
+    return federated_run(lake, task, config, federated_section(config, source), datasets)
 
 
 @contextmanager
 def clients(
-    server: Coordinator, sites: Mapping[str, Lake], config: Path, client: Path, prefix: Sequence[str] = ()
+    invitation: Invitation, sites: Mapping[str, Lake], config: Path, client: Path, prefix: Sequence[str] = ()
 ) -> Iterator["Clients"]:
     """One client job for each site, started together. Left without an error, the context waits for them to end.
 
-    `prefix` is put before each command, such as ``nice`` or ``ip netns exec``.
+    Logs are ``<site>.log`` in the invitation's folder. `prefix` is put before each command, such as ``nice``;
+    ``{site}`` in it is the site's name.
     """
     with ExitStack() as stack:
         started = Clients({}, {})
         for site, lake in sites.items():
-            folder = server.work / site
+            folder = invitation.folder / site
             folder.mkdir(mode=0o700, exist_ok=True)
-            started.logs[site] = server.work / f"{site}.log"
-            command = [*prefix, *_submit(client), "--lake", lake.uri, "--site", site, *_reach(server, site, config)]
+            started.logs[site] = invitation.folder / f"{site}.log"
+            before = [part.format(site=site) for part in prefix]
+            command = [*before, *_submit(client), "--lake", lake.uri, *_join(invitation, site), "--config", str(config)]
             started.processes[site] = stack.enter_context(
                 running(command, environment=_environment(folder), log=started.logs[site])
             )
@@ -91,16 +111,17 @@ def _submit(client: Path) -> list[str]:
     return [str(Path(sys.executable).parent / "spark-submit"), *options, str(client)]
 
 
-def _reach(server: Coordinator, site: str, config: Path) -> list[str]:
+def _join(invitation: Invitation, site: str) -> list[str]:
     return [
-        *("--superlink", server.link.address, "--root-certificates", str(server.authority)),
-        *("--key", str(server.key(site)), "--config", str(config)),
+        *("--site", site, "--superlink", invitation.address),
+        *("--root-certificates", str(invitation.authority), "--key", str(invitation.key(site))),
     ]
 
 
 def _environment(folder: Path) -> dict[str, str]:
     """A site's own scratch space; and nothing of the Spark application that this process may be."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK_", "SPARK_"))}
+    applications = ("PYSPARK_", "SPARK_", "PYTHONPATH")  # spark-submit sets all three, the last to Spark's own archives
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(applications)}
     return {
         **inherited,
         "PYSPARK_PYTHON": sys.executable,

@@ -76,6 +76,7 @@ class Rounds:
         began = time.monotonic()
         self.sites.wait(self.federated.min_sites, self.federated.round_deadline)
         body = {
+            "run": self.run.name,
             "round": number,
             "step": (number - 1) * self.federated.local_steps,
             "validate": self._validates(number - 1),

@@ -19,20 +19,18 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Conduct the run. A user's mistake is the outcome; for Flower the run has then failed, too."""
+    """Conduct the run, dismiss the sites, then leave the outcome: whoever waits for it stops the server."""
     file = Path(str(context.run_config["job"]))
     _log_to(file.parent / LOG)
     job = Job.model_validate_json(file.read_text(encoding="utf-8"))
-    deadline = federated_section(job.config, job.source).round_deadline
-    sites = Sites(grid, job.nodes, deadline)
+    sites = Sites(grid, job.nodes, federated_section(job.config, job.source).round_deadline)
     try:
-        summary = conduct(sites, Lake(job.lake), job.config, job.source)
-        write_outcome(file.parent, Outcome(summary=summary))
+        outcome = Outcome(summary=conduct(sites, Lake(job.lake), job.config, job.source))
     except UserError as error:
-        write_outcome(file.parent, Outcome(error=str(error), exit_code=error.exit_code))
-        raise
+        outcome = Outcome(error=str(error), exit_code=error.exit_code)
     finally:
         sites.dismiss()
+    write_outcome(file.parent, outcome)
 
 
 def _log_to(path: Path) -> None:

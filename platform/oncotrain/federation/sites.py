@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -14,7 +14,8 @@ from oncotrain.log import get_logger
 
 POLL_SECONDS = 0.1
 """Between two looks for replies; Flower's own `Grid.send_and_receive` looks every 3 s."""
-FAREWELL_SECONDS = 60.0
+FAREWELL_SECONDS = 30.0
+"""How long the coordinator waits for sites to hear that the run is over."""
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Sites:
     names: Mapping[int, str]
     deadline: float
     """Seconds that a site may take to answer."""
+    run: str = ""
+    """Name of the run, once there is one; sites note it in their audit beside what they send."""
     costs: dict[str, Cost] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,10 +62,10 @@ class Sites:
                 raise DataError(f"{count} sites are needed, {seen} came within {seconds:.0f} s; not there: {missing}")
             time.sleep(POLL_SECONDS)
 
-    def ask(self, kind: str, parcel: Parcel, group: int = 0) -> dict[str, Parcel]:
+    def ask(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:
         """Ask every site the same, such as ``query.contract``; parcels of those that answered, by site."""
-        records = to_records(parcel)
-        messages = [Message(records, node, kind, group_id=str(group)) for node in self.names]
+        records = to_records(replace(parcel, body={"run": self.run, **parcel.body}))
+        messages = [Message(records, node, kind) for node in self.names]
         return {self.name(reply): from_records(reply.content) for reply in self.exchange(messages)}
 
     def ask_all(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:

@@ -10,9 +10,7 @@ from oncotrain.training.loader import read_rows
 from oncotrain.training.state import TrainState, trainable
 
 
-def loss_count(
-    state: TrainState, data: RunData, rows: np.ndarray, plan: Plan, train: TrainConfig
-) -> float:
+def loss_count(state: TrainState, data: RunData, rows: np.ndarray, plan: Plan, train: TrainConfig) -> float:
     """Items that the training loss counts over all of `rows`: observed pairs, labelled images.
 
     FedAvg with this weight and one full-batch step of plain SGD is one step on the union of the sites' rows.
