@@ -10,7 +10,6 @@ from pyspark.sql import SparkSession
 from oncotrain.config import load_yaml, parse
 from oncotrain.config.expression import ExpressionConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.expression import parts
 from oncotrain.expression.ingest import ingest_expression
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -34,9 +33,11 @@ Ingest = Callable[..., dict[str, Any]]
 def ingest(spark: SparkSession, lake: Lake) -> Ingest:
     """Ingest three files into `lake`, with `CONFIG` and what a test changes in it."""
 
-    def run(files: tuple[str, str, str], into: Lake = lake, **changes: Any) -> dict[str, Any]:
+    def run(
+        files: tuple[str, str, str], into: Lake = lake, part_bytes: int = 1 << 20, **changes: Any
+    ) -> dict[str, Any]:
         config = parse(ExpressionConfig, CONFIG | changes, "test")
-        return ingest_expression(spark, into, "chu-grenoble", *files, config)
+        return ingest_expression(spark, into, "chu-grenoble", *files, config, part_bytes=part_bytes)
 
     return run
 
@@ -96,7 +97,7 @@ def test_unchanged_inputs_publish_nothing(ingest: Ingest, tables: Tables, lake: 
 
 
 def test_same_inputs_same_bytes_whatever_format_orientation_and_number_of_parts(
-    ingest: Ingest, tables: Tables, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ingest: Ingest, tables: Tables, lake: Lake, tmp_path: Path
 ) -> None:
     other = make_lake(tmp_path / "other")
     other.write_atomic(site_key(lake), "landing", "pseudonym.key")
@@ -104,8 +105,7 @@ def test_same_inputs_same_bytes_whatever_format_orientation_and_number_of_parts(
     assert ingest(tables.write(), into=other)["sha256"] == first["sha256"]
     files = open_dataset(lake, "samples").manifest.files
     for part_bytes, name, transposed in [(16, "m.tsv.gz", True), (2 << 20, "m.parquet", False)]:
-        monkeypatch.setattr(parts, "_PART_BYTES", part_bytes)
-        ingest(tables.write(name, transposed))
+        ingest(tables.write(name, transposed), part_bytes=part_bytes)
         assert open_dataset(lake, "samples").manifest.files == files
 
 

@@ -12,7 +12,7 @@ from oncotrain.config.expression import ExpressionConfig
 from oncotrain.errors import DataError
 from oncotrain.expression.genes import Genes, resolve_genes
 from oncotrain.expression.matrix import ExpressionMatrix, open_matrix
-from oncotrain.expression.parts import PartWriter, constant_genes
+from oncotrain.expression.parts import PART_BYTES, PartWriter, constant_genes
 from oncotrain.expression.refusal import Refusal, record_refusals
 from oncotrain.expression.response import read_responses
 from oncotrain.expression.samples import match_profiles, match_responses, read_roster
@@ -47,11 +47,14 @@ def ingest_expression(
     response: str,
     config: ExpressionConfig,
     name: str = "samples",
+    part_bytes: int = PART_BYTES,
 ) -> dict[str, Any]:
     """Publish the samples of `site` that have an expression profile, with clinical values and responses.
 
-    `expression`, `samples`, `response` are local paths or URIs that every Spark executor can open. What is refused goes
-    to quarantine with its reason and the rest goes on; unchanged inputs publish nothing. Returns the job's summary.
+    `expression`, `samples`, `response` are local paths or URIs that every Spark executor can open; a task holds some
+    `part_bytes` of expression at a time. What is refused goes to quarantine with its reason and the rest goes on;
+    unchanged inputs publish nothing. Returns the job's summary.
+
     Raises UserError for a mistake in the call or the configuration, DataError if nothing is accepted.
     """
     log = get_logger(site=require_slug("site", site), stage="ingest_expression")
@@ -78,7 +81,7 @@ def ingest_expression(
     log.info("%d profiles of %d genes, %s", len(matrix.samples), len(matrix.genes), matrix.orientation)
     schema = samples_schema(len(genes.names), config.clinical)
     with staging(lake) as staged:
-        writer = PartWriter(matrix, genes.positions, schema, lake, staged)
+        writer = PartWriter(matrix, genes.positions, schema, lake, staged, part_bytes)
         spans = writer.spans(selection.records, tasks=spark.sparkContext.defaultParallelism)
         written = spark.sparkContext.parallelize(spans, max(1, len(spans))).map(writer.write).collect()
         unreadable = [refusal for span in written for refusal in span.refused]

@@ -13,7 +13,7 @@ from oncotrain.expression.refusal import Refusal
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.writer import write_part
 
-_PART_BYTES = 16 << 20
+PART_BYTES = 16 << 20
 _SPAN_BYTES = 256 << 20
 
 
@@ -45,17 +45,19 @@ class PartWriter:
     schema: Unischema
     lake: Lake
     staged: str
+    part_bytes: int
+    """Expression in a part."""
 
     @property
     def part_rows(self) -> int:
-        """Samples of a part, about 16 MB of expression; a function of G alone, so that parts do not depend on tasks."""
-        return max(1, _PART_BYTES // (4 * len(self.genes)))
+        """Samples of a part; does not depend on the number of tasks."""
+        return max(1, self.part_bytes // (4 * len(self.genes)))
 
     def spans(self, records: Mapping[int, Mapping[str, Any]], tasks: int) -> list[Span]:
         """Runs of whole parts that hold a record: about `tasks` of equal length, none over 256 MB."""
         samples = len(self.matrix.samples)
         parts = -(-samples // self.part_rows)
-        size = self.part_rows * min(-(-parts // tasks), max(1, _SPAN_BYTES // _PART_BYTES))
+        size = self.part_rows * min(-(-parts // tasks), max(1, _SPAN_BYTES // self.part_bytes))
         spans = []
         for first in range(0, samples, size):
             stop = min(first + size, samples)
