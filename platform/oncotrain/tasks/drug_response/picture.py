@@ -26,7 +26,7 @@ def scatter(units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]],
     for column, arm in enumerate(arms, start=1):
         predicted = np.stack([predictions[arm]["response"] for _, predictions in units])[sample, drug]
         points = {"size": 4, "opacity": 0.45, "color": "#2563eb"}
-        names = [drugs[index] for index in drug]
+        names = [drugs[int(index)] for index in drug]
         chart.add_scattergl(x=x, y=predicted, mode="markers", marker=points, text=names, row=1, col=column)
         chart.add_scatter(x=ends, y=ends, mode="lines", line={"color": "#94a3b8", "dash": "dot"}, row=1, col=column)
     return (
