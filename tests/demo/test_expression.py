@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -72,7 +72,7 @@ def _explained(hospitals: Hospitals, sites: tuple[str, ...]) -> float:
     figures = []
     for drug in DRUGS:
         seen, wanted = responses[drug].dropna(), test_responses[drug].dropna()
-        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 4, 9)))
+        model = make_pipeline(StandardScaler(), Ridge(100))
         predicted = model.fit(profiles.loc[seen.index], seen).predict(test_profiles.loc[wanted.index])
         figures.append(1 - ((predicted - wanted) ** 2).sum() / ((wanted - seen.mean()) ** 2).sum())
     return float(np.mean(figures))
