@@ -11,10 +11,26 @@ from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from oncotrain.config.training import RunConfig
 from oncotrain.federation.channel import Channel, answer_one, open_channel
 from oncotrain.federation.client_app import forward
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.worker import Worker
+from oncotrain.lake.filesystem import Lake
+from oncotrain.training.collective import Alone
+from support.runs import run_config
+
+
+def federated_config(task: str, federated: Mapping[str, Any] | None = None, **train: Any) -> RunConfig:
+    """Two rounds of three steps; `federated` and `train` override those sections' settings."""
+    settings = {"rounds": 2, "local_steps": 3, "min_patients": 1} | dict(federated or {})
+    config = run_config(task, **{"precision": "float64"} | train)
+    return RunConfig.model_validate(config.model_dump() | {"federated": settings})
+
+
+def open_workers(sites: Mapping[str, Lake], config: RunConfig) -> dict[str, Worker]:
+    """A worker for each site's lake."""
+    return {site: Worker(site, lake, config, "test.yaml", Alone()) for site, lake in sites.items()}
 
 
 class LoopbackGrid(Grid):

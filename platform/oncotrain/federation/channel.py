@@ -6,6 +6,7 @@ A Unix socket in a directory that only the site's user may enter, and a random k
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 
@@ -36,9 +37,9 @@ def ask(channel: Channel, request: bytes) -> bytes:
 
 
 def answer_one(listener: Listener, answer: Callable[[bytes], bytes]) -> None:
-    """Wait for one request and answer it; a client that goes away half-way is forgotten."""
-    with listener.accept() as connection:
-        try:
+    """Wait for one request and answer it; a client that lacks the key, or goes away half-way, is forgotten."""
+    try:
+        with listener.accept() as connection:
             connection.send_bytes(answer(connection.recv_bytes()))
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return
+    except (AuthenticationError, EOFError, ConnectionError):
+        return

@@ -1,0 +1,227 @@
+"""A whole run over the sites' client apps, sockets and workers, with Flower's strategy; its network is left out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oncotrain.config.training import RunConfig
+from oncotrain.errors import DataError, UserError
+from oncotrain.federation.conduct import conduct
+from oncotrain.federation.schedule import federated_train
+from oncotrain.federation.worker import Worker
+from oncotrain.lake.audit import read, verify
+from oncotrain.lake.filesystem import Lake
+from oncotrain.tasks import create_task
+from oncotrain.training.checkpoint import load_checkpoint
+from oncotrain.training.collective import Alone
+from oncotrain.training.data import RunData, local_statistics, open_data
+from oncotrain.training.evaluation import find_units, predict
+from oncotrain.training.fit import fit
+from oncotrain.training.recompute import recompute
+from oncotrain.training.run import RunDirectory
+from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
+from support.federation import federated_config, loopback, open_workers
+
+LABELS = {"drug_response": "response", "histology": "labelled"}
+
+
+def run(sites: Mapping[str, Lake], centre: Lake, config: RunConfig) -> dict[str, Any]:
+    with loopback(open_workers(sites, config)) as group:
+        return conduct(group, centre, config, "test.yaml")
+
+
+def best_state(centre: Lake, summary: Mapping[str, Any], config: RunConfig) -> TrainState:
+    directory = RunDirectory(centre, summary["run"])
+    task = create_task(config.task, "test.yaml")
+    return load_checkpoint(directory, "best", initial_state(task, directory.read_json("plan.json"), config.train))[0]
+
+
+def open_all(sites: Mapping[str, Lake], config: RunConfig) -> list[RunData]:
+    return [open_data(lake, config, "test.yaml") for lake in sites.values()]
+
+
+def labelled_items(data: RunData) -> float:
+    """What the task's loss counts, from the rows themselves: observed pairs, or images with any label."""
+    column = LABELS[data.task.name]
+    values = [row[column] for row in data.dataset.iterate([column], data.rows("train"))]
+    return float(sum(len(value) if column == "response" else value.any() for value in values))
+
+
+def average_by_hand(sites: Mapping[str, Lake], config: RunConfig, weights: list[float]) -> list[list[np.ndarray]]:
+    """The common parameters after each round, from nothing but `fit` and a weighted mean."""
+    assert config.federated is not None
+    train = federated_train(config.train, config.federated)
+    data = open_all(sites, config)
+    task = data[0].task
+    contract = task.agree([task.contract(each.dataset.manifest.features) for each in data])
+    plan = task.plan(contract, task.merge_statistics([local_statistics(each, contract) for each in data]))
+    states = [initial_state(task, plan, train) for _ in data]
+    common, after = get_parameters(states[0].model), []
+    for _ in range(config.federated.rounds):
+        for number, each in enumerate(data):
+            set_parameters(states[number].model, common)
+            states[number], _ = fit(
+                states[number],
+                config.federated.local_steps,
+                task=task,
+                plan=plan,
+                dataset=each.dataset,
+                rows=each.rows("train"),
+                train=train,
+                collective=Alone(),
+            )
+        layers = zip(*(get_parameters(state.model) for state in states), strict=True)
+        common = [np.average(layer, axis=0, weights=weights) for layer in layers]
+        after.append(common)
+    return after
+
+
+def close(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.allclose(a, b, rtol=1e-9, atol=1e-11) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("task", ["drug_response", "histology"])
+def test_rounds_are_fedavg_weighted_by_what_the_loss_counts(task, sites, centre):
+    config = federated_config(task)
+    summary = run(sites, centre, config)
+    counts = [labelled_items(data) for data in open_all(sites, config)]
+    round_ = summary["best_step"] // 3 - 1
+    found = get_parameters(best_state(centre, summary, config).model)
+    assert len(set(counts)) == len(sites), "the sites must differ for the weights to matter"
+    assert close(found, average_by_hand(sites, config, counts)[round_])
+    assert not close(found, average_by_hand(sites, config, [1.0, 1.0, 1.0])[round_])
+
+
+def test_equal_weighting_gives_each_site_one_vote(sites, centre):
+    config = federated_config("drug_response", {"weighting": "equal"})
+    summary = run(sites, centre, config)
+    found = get_parameters(best_state(centre, summary, config).model)
+    assert close(found, average_by_hand(sites, config, [1.0, 1.0, 1.0])[summary["best_step"] // 3 - 1])
+
+
+def test_figures_are_those_of_the_pooled_test_patients(sites, centre):
+    config = federated_config("drug_response")
+    summary = run(sites, centre, config)
+    state, plan = best_state(centre, summary, config), RunDirectory(centre, summary["run"]).read_json("plan.json")
+    sums = []
+    for data in open_all(sites, config):
+        units = find_units(data.dataset, data.rows("test"), data.task)
+        patients = predict(
+            state.model,
+            units,
+            summary["decision"],
+            lambda _unit, _prediction: None,
+            task=data.task,
+            plan=plan,
+            dataset=data.dataset,
+            collective=Alone(),
+        )
+        sums += list(patients.values())
+    assert summary["figures"] == pytest.approx(data.task.figures(data.task.merge(sums)), nan_ok=True)
+
+
+def test_run_directories_at_both_sides_and_a_second_call(sites, centre):
+    config = federated_config("drug_response")
+    summary = run(sites, centre, config)
+    points = RunDirectory(centre, summary["run"]).read_metrics()
+    assert [(point["round"], point["step"]) for point in points] == [(1, 3), (2, 6)]
+    assert summary["steps"] == 6
+    assert summary["bytes_up"].keys() == summary["bytes_down"].keys() == sites.keys()
+    assert all(recompute(lake, summary["run"])["same"] for lake in sites.values())
+    assert run(sites, centre, config) == {"status": "done", **summary, "unchanged": True}
+
+
+def test_validation_as_often_as_configured_and_after_the_last_round(sites, centre):
+    summary = run(sites, centre, federated_config("drug_response", {"rounds": 5, "evaluate_every": 2}))
+    points = RunDirectory(centre, summary["run"]).read_metrics()
+    assert [point["round"] for point in points] == [2, 4, 5]
+
+
+def test_every_answer_is_in_the_sites_audit(sites, centre):
+    summary = run(sites, centre, federated_config("drug_response"))
+    for site, lake in sites.items():
+        verify(lake, site)
+        events = [line["event"] for line in read(lake, site)]
+        kinds = [event["kind"] for event in events]
+        assert kinds == ["contract", "statistics", "plan", "train", "train", "validation", "test"]
+        assert {event["run"] for event in events[1:]} == {summary["run"]}
+        assert all(event["bytes"] > 0 and len(event["content_sha256"]) == 64 for event in events)
+        assert events[3]["rows"] > 0
+
+
+def test_sums_over_few_patients_stay_at_the_site(sites, centre):
+    """chu-grenoble has 4 test and 2 validation patients, the others more."""
+    summary = run(sites, centre, federated_config("drug_response", {"min_patients": 5}))
+    assert summary["withheld"] == ["chu-grenoble"]
+    others = {site: lake for site, lake in sites.items() if site != "chu-grenoble"}
+    pairs = 0
+    for data in open_all(others, federated_config("drug_response")):
+        pairs += sum(len(row["response"]) for row in data.dataset.iterate(["response"], data.rows("test")))
+    assert summary["figures"]["pairs"] == pairs
+
+
+def test_nothing_can_be_chosen_if_every_site_withholds(sites, centre):
+    with pytest.raises(DataError, match="min_patients"):
+        run(sites, centre, federated_config("drug_response", {"min_patients": 1000}))
+
+
+def test_a_site_with_another_configuration_is_named_with_the_key(sites, centre):
+    config = federated_config("drug_response")
+    workers = open_workers(sites, config)
+    other = federated_config("drug_response", optimizer={"name": "sgd", "lr": 0.5}, threads=2)
+    workers["uz-leuven"] = Worker("uz-leuven", sites["uz-leuven"], other, "leuven.yaml", Alone())
+    with (
+        loopback(workers) as group,
+        pytest.raises(UserError, match=r"uz-leuven differs in train\.optimizer\.lr") as error,
+    ):
+        conduct(group, centre, config, "test.yaml")
+    assert "threads" not in str(error.value), "where work is done is each participant's own business"
+
+
+def test_an_exception_at_a_site_arrives_as_a_code(sites, centre, caplog, monkeypatch):
+    config = federated_config("drug_response")
+    workers = open_workers(sites, config)
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("patient uz-leuven-p003 of /secret/path")
+
+    monkeypatch.setitem(workers["uz-leuven"]._answers, "statistics", fail)
+    with loopback(workers) as group, pytest.raises(DataError, match=r"query\.statistics: no answer from uz-leuven"):
+        conduct(group, centre, config, "test.yaml")
+    logged = caplog.text
+    assert "refused: FAILED (1004)" in logged
+    assert "RuntimeError in" in logged, "the site's own log says where"
+    assert "p003" not in logged
+    assert "/secret" not in logged
+
+
+def test_rounds_go_on_without_a_site_down_to_the_minimum(sites, centre, monkeypatch):
+    config = federated_config("drug_response", {"rounds": 3})
+    workers = open_workers(sites, config)
+    trained = []
+    train = workers["uz-leuven"]._answers["train"]
+
+    def fail_in_round_2(request: Any) -> Any:
+        trained.append(request.body["round"])
+        if request.body["round"] == 2:
+            raise DataError("a row group is missing")
+        return train(request)
+
+    monkeypatch.setitem(workers["uz-leuven"]._answers, "train", fail_in_round_2)
+    with loopback(workers) as group:
+        conduct(group, centre, config, "test.yaml")
+    assert trained == [1, 2, 3]
+
+
+def test_fewer_sites_than_the_minimum_end_the_run(sites, centre, monkeypatch):
+    config = federated_config("drug_response", {"min_sites": 3})
+    workers = open_workers(sites, config)
+
+    def fail(_request: object) -> None:
+        raise DataError("a row group is missing")
+
+    monkeypatch.setitem(workers["uz-leuven"]._answers, "train", fail)
+    with loopback(workers) as group, pytest.raises(DataError, match="round 1: 2 sites answered, 3 are needed"):
+        conduct(group, centre, config, "test.yaml")
