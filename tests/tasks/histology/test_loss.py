@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from oncotrain.tasks import Plan
+from oncotrain.tasks.histology.config import LossWeights
+from oncotrain.tasks.histology.loss import image_losses
 from oncotrain.tasks.histology.task import Histology
 from support.tiles import tile_row
 
@@ -83,12 +85,15 @@ def test_logits_of_unlabelled_pixels_get_no_gradient(task, plan):
     assert not change[0, 3:, ~classed].any()
 
 
-def test_the_truth_itself_has_almost_no_loss(task, plan):
+def test_no_prediction_is_better_than_the_truth(task, plan):
     batch = batch_of(task, plan, [tile_row(0)])
     maps = batch["maps"].clamp(1e-6, 1 - 1e-6).logit()
     classes = torch.nn.functional.one_hot(batch["classes"], 3)[..., 1:].permute(0, 3, 1, 2) * 30.0
-    loss, _ = task.loss(lambda _: torch.cat([maps, classes], 1), batch)
-    assert 0 <= loss < 1e-4
+    truth = torch.cat([maps, classes], 1).requires_grad_()
+    (change,) = torch.autograd.grad(task.loss(lambda _: truth, batch)[0], truth)
+    assert change.abs().max() < 1e-6
+    without_distance = LossWeights(distance=0)
+    assert 0 <= image_losses(truth, batch, without_distance)[0] < 1e-4
 
 
 def test_half_precision_maps_are_judged_in_float32(task, plan):

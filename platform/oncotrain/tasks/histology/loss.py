@@ -13,8 +13,9 @@ def image_losses(
     """(sum over the labelled images, number of labelled images), scalars.
 
     An image's loss is the weighted sum of: binary cross-entropy and Dice loss (Milletari et al., 3DV 2016) of
-    foreground and of boundary; mean squared error of the distance; cross-entropy of the class. Each is a mean over
-    the image's own pixels whose label is known; a term without such pixels is 0, an image without any is not counted.
+    foreground and of boundary; binary cross-entropy of the distance, which flat sigmoids do not slow down as they do
+    squared error; cross-entropy of the class. Each is a mean over the image's own pixels whose label is known; a term
+    without such pixels is 0, an image without any is not counted.
 
     Args:
         logits: (n, 3 + classes, height, width).
@@ -27,7 +28,7 @@ def image_losses(
     losses = (
         weights.foreground * _overlap_loss(foreground, maps[:, 0], known)
         + weights.boundary * _overlap_loss(boundary, maps[:, 1], known)
-        + weights.distance * _masked_mean((distance.sigmoid() - maps[:, 2]).square(), known)
+        + weights.distance * _cross_entropy(distance, maps[:, 2], known)
     )
     classified = (classes > 0).to(logits.dtype)
     if logits.shape[1] > MAPS:
@@ -42,8 +43,12 @@ def _masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (values * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
 
 
+def _cross_entropy(logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return _masked_mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), mask)
+
+
 def _overlap_loss(logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    entropy = _masked_mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), mask)
+    entropy = _cross_entropy(logits, target, mask)
     probability, target = logits.sigmoid() * mask, target * mask
     both = (probability * target).sum((1, 2))
     dice = (2 * both + 1) / (probability.sum((1, 2)) + target.sum((1, 2)) + 1)
