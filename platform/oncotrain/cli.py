@@ -1,4 +1,7 @@
-"""The `oncotrain` command: what surrounds the jobs. Training itself is submitted to Spark, see `jobs/`."""
+"""The `oncotrain` command: what surrounds the jobs. Training itself is submitted to Spark, see `jobs/`.
+
+Commands import what they need when they run: the doctor must speak where a wheel is missing.
+"""
 
 import json
 import sys
@@ -8,13 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from oncotrain.demo.run import run_demo
 from oncotrain.doctor import render, run_probes
 from oncotrain.errors import DataError, UserError
-from oncotrain.lake.audit import read, verify
-from oncotrain.lake.filesystem import Lake
-from oncotrain.lake.layout import apply_layout, check_layout
-from oncotrain.training.recompute import recompute
 
 LakeOption = Annotated[str, typer.Option(help="the lake's root: file:///path or hdfs://host:port/path")]
 SiteOption = Annotated[str, typer.Option(help="the site whose audit is meant")]
@@ -61,6 +59,8 @@ def demo(
     jobs: Annotated[Path, typer.Option(help="the repository's jobs/")] = Path("jobs"),
 ) -> None:
     """Three made-up hospitals, from raw files to the report; some minutes on two cores."""
+    from oncotrain.demo.run import run_demo
+
     console = _console()
     report = run_demo(folder, jobs, console)
     console.print(f"\nThe report: [bold]{report}[/bold]")
@@ -69,12 +69,18 @@ def demo(
 @app.command()
 def evaluate(lake: LakeOption, run: Annotated[str, typer.Option(help="a finished run of that lake")]) -> None:
     """Compute a run's figures again from its saved predictions and the truth in the dataset."""
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.training.recompute import recompute
+
     typer.echo(json.dumps(recompute(Lake(lake), run)))
 
 
 @layout.command("apply")
 def layout_apply(lake: LakeOption) -> None:
     """Create the zones that are missing, correct modes and owners; nothing is deleted."""
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.layout import apply_layout
+
     for line in apply_layout(Lake(lake)) or ["nothing to do"]:
         typer.echo(line)
 
@@ -82,6 +88,9 @@ def layout_apply(lake: LakeOption) -> None:
 @layout.command("check")
 def layout_check(lake: LakeOption) -> None:
     """Say how the lake differs from its layout (exit code 3 if it does)."""
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.layout import check_layout
+
     differences = check_layout(Lake(lake))
     if differences:
         raise DataError("\n".join(differences))
@@ -91,6 +100,9 @@ def layout_check(lake: LakeOption) -> None:
 @audit.command("show")
 def audit_show(lake: LakeOption, site: SiteOption) -> None:
     """Every message of a site, one line each, oldest first."""
+    from oncotrain.lake.audit import read
+    from oncotrain.lake.filesystem import Lake
+
     for line in read(Lake(lake), site):
         event = " ".join(f"{key}={value}" for key, value in line["event"].items())
         typer.echo(f"{line['number']:>6} {line['time']} {event}")
@@ -99,6 +111,9 @@ def audit_show(lake: LakeOption, site: SiteOption) -> None:
 @audit.command("verify")
 def audit_verify(lake: LakeOption, site: SiteOption) -> None:
     """Check the chain: an edited, removed or moved line is named (exit code 3)."""
+    from oncotrain.lake.audit import verify
+    from oncotrain.lake.filesystem import Lake
+
     typer.echo(f"whole; its last line has SHA-256 {verify(Lake(lake), site)}")
 
 

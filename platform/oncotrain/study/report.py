@@ -74,7 +74,8 @@ def _colours(count: int) -> list[str]:
 
 
 def _as_html(chart: go.Figure) -> str:
-    return str(chart.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}))
+    shown = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+    return str(chart.to_html(full_html=False, include_plotlyjs=False, config=shown, default_width="100%"))
 
 
 def _bytes(count: float) -> str:
