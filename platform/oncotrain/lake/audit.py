@@ -20,16 +20,19 @@ GENESIS = "0" * 64
 
 
 def append(lake: Lake, site: str, event: Mapping[str, Any]) -> str:
-    """Add `event` (JSON, no patient identifier) to `audit/<site>.jsonl`, stamped with the time. Returns its hash."""
+    """Add `event` (JSON, no patient identifier) to `audit/<site>.jsonl`, stamped with the time. Returns its hash.
+
+    Raises DataError if what is there is not JSON lines.
+    """
     path = _path(lake, site)
     with exclusive(lake.fs, lake.path("audit", f".{site}.lock")):
-        lines = _lines(lake, path)
+        lines = read(lake, site)
         line = {
             "number": len(lines),
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "site": site,
             "event": dict(event),
-            "previous": json.loads(lines[-1])["sha256"] if lines else GENESIS,
+            "previous": lines[-1]["sha256"] if lines else GENESIS,
         }
         line["sha256"] = _hash(line)
         with lake.fs.open(path, "ab" if lines else "wb") as file:
@@ -40,8 +43,9 @@ def append(lake: Lake, site: str, event: Mapping[str, Any]) -> str:
 def read(lake: Lake, site: str) -> list[dict[str, Any]]:
     """All lines of a site, oldest first: number, time, site, event, previous, sha256. Raises DataError if not JSON."""
     path = _path(lake, site)
+    lines = lake.fs.cat_file(path).splitlines() if lake.fs.exists(path) else []
     try:
-        return [json.loads(line) for line in _lines(lake, path)]
+        return [json.loads(line) for line in lines]
     except ValueError as error:
         raise DataError(f"{path}: is not JSON lines ({error})") from None
 
@@ -51,7 +55,10 @@ def verify(lake: Lake, site: str) -> str:
     previous = GENESIS
     for number, line in enumerate(read(lake, site)):
         content = {key: value for key, value in line.items() if key != "sha256"}
-        intact = line.get("sha256") == _hash(content) and line["previous"] == previous and line["number"] == number
+        intact = line.get("sha256") == _hash(content) and (line.get("previous"), line.get("number")) == (
+            previous,
+            number,
+        )
         if not intact:
             raise DataError(f"{_path(lake, site)}: line {number + 1} was edited, moved, or follows a removed one")
         previous = line["sha256"]
@@ -60,10 +67,6 @@ def verify(lake: Lake, site: str) -> str:
 
 def _path(lake: Lake, site: str) -> str:
     return lake.path("audit", f"{require_slug('site', site)}.jsonl")
-
-
-def _lines(lake: Lake, path: str) -> list[bytes]:
-    return lake.fs.cat_file(path).splitlines() if lake.fs.exists(path) else []
 
 
 def _hash(content: Mapping[str, Any]) -> str:

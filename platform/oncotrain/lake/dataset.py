@@ -17,7 +17,7 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import FileEntry, Manifest, dataset_versions, read_manifest
 from oncotrain.lake.names import require_slug
-from oncotrain.lake.packing import read_footer
+from oncotrain.lake.packing import open_parquet, read_footer
 from oncotrain.lake.schema import decode_value, require_columns, unischema_of
 
 Row = dict[str, Any]
@@ -88,7 +88,7 @@ class Dataset:
         """
         require_columns(self.schema, columns, scalars=True)
         tables = [self._read(file, partial(_whole, columns=columns)) for file in self.manifest.files]
-        return pa.concat_tables(tables).to_pandas()
+        return pa.concat_tables(tables).to_pandas(use_threads=False)
 
     def read(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> list[Row]:
         """The rows of those numbers, in the order asked for. Encoded row groups are kept up to the cache's limit.
@@ -126,14 +126,14 @@ class Dataset:
 
     def _row_group(self, group: int, columns: Sequence[str]) -> pa.Table:
         file, index = self._places[group]
-        return self._read(file, lambda parquet: parquet.read_row_group(index, columns=list(columns)))
+        return self._read(file, lambda parquet: parquet.read_row_group(index, columns=list(columns), use_threads=False))
 
     def _read(self, file: FileEntry, read: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:
         """What `read` gets from an opened file, whose footer is compared again: it may have changed since."""
         path = self.path(file)
         try:
             with self.lake.fs.open(path, "rb") as stream:
-                parquet = pq.ParquetFile(stream)
+                parquet = open_parquet(stream)
                 self._require_footer(file, parquet.metadata)
                 return read(parquet)
         except FileNotFoundError:
@@ -157,7 +157,7 @@ class Dataset:
 
 
 def _whole(parquet: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
-    return parquet.read(columns=list(columns))
+    return parquet.read(columns=list(columns), use_threads=False)
 
 
 class _Cache:

@@ -7,7 +7,7 @@ parts give equal bytes.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -61,6 +61,15 @@ def require_schema(path: str, footer: pq.FileMetaData, schema: Unischema) -> Non
         raise DataError(f"{path}: has columns {_describe(found)}; the schema's are {_describe(expected)}")
 
 
+def open_parquet(file: BinaryIO) -> pq.ParquetFile:
+    """A Parquet file to read in the calling thread (pass `use_threads=False` to its reads).
+
+    Arrow's read-ahead threads may hold the Python file a moment longer than its reader; one that then needs the
+    interpreter while this is shutting down aborts the process.
+    """
+    return pq.ParquetFile(file, pre_buffer=False)
+
+
 def plan_files(
     pieces: Iterable[Piece], row_group_bytes: int = ROW_GROUP_BYTES, file_bytes: int = FILE_BYTES
 ) -> list[FilePlan]:
@@ -102,7 +111,7 @@ def write_parquet(fs: fsspec.AbstractFileSystem, path: str, schema: Unischema, t
 
 def _read(fs: fsspec.AbstractFileSystem, piece: Piece) -> pa.Table:
     with fs.open(piece.part, "rb") as file:
-        return pq.ParquetFile(file).read_row_group(piece.row_group)
+        return open_parquet(file).read_row_group(piece.row_group, use_threads=False)
 
 
 def _fill(items: Iterable[T], size: Callable[[T], int], *, full: int, limit: int) -> Iterator[list[T]]:

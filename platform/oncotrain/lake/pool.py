@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from petastorm.unischema import Unischema, UnischemaField
 from pyspark.sql import SparkSession
 
@@ -22,7 +21,7 @@ from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake, write_atomic
 from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import Manifest, newest_manifest
-from oncotrain.lake.packing import write_parquet
+from oncotrain.lake.packing import open_parquet, write_parquet
 from oncotrain.lake.publish import publish_dataset, staging, write_summary
 from oncotrain.lake.schema import decode_value
 from oncotrain.lake.writer import file_name, petastorm_metadata
@@ -151,9 +150,9 @@ def _copy_all(spark: SparkSession, target: Lake, copies: Sequence[_Copy], schema
 def _write_with_drugs(target: Lake, path: str, data: bytes, schema: Unischema, drugs: np.ndarray) -> None:
     """Write the file `data`, its `drug` column renumbered from the site's list of drugs to the pool's."""
     field = schema.fields["drug"]
-    parquet = pq.ParquetFile(BytesIO(data))
+    parquet = open_parquet(BytesIO(data))
     position = parquet.schema_arrow.get_field_index("drug")
-    tables = (parquet.read_row_group(group) for group in range(parquet.num_row_groups))
+    tables = (parquet.read_row_group(group, use_threads=False) for group in range(parquet.num_row_groups))
     renumbered = (
         table.set_column(position, table.schema.field(position), _renumber(field, table["drug"], drugs))
         for table in tables
