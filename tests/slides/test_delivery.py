@@ -4,7 +4,8 @@ import pytest
 
 from oncotrain.config.slides import SlidesConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.slides.delivery import read_delivery, slug
+from oncotrain.lake.names import slug
+from oncotrain.slides.delivery import read_delivery
 
 CONFIG = SlidesConfig(spacing=0.25, tile=512, classes=("epithelial",))
 

@@ -1,6 +1,5 @@
 """Which samples a site brings: the rows of its samples table, under pseudonyms, with clinical values and responses."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from oncotrain.expression.refusal import Refusal
 from oncotrain.expression.response import Responses
 from oncotrain.expression.schema import clinical_column
 from oncotrain.expression.tables import read_table
+from oncotrain.lake.names import slug
 from oncotrain.lake.pseudonym import Pseudonyms
 
 _PARTS = ("train", "test")
@@ -107,11 +107,6 @@ def match_responses(
                 _refuse(pseudonyms, sample, f"has {len(table)} responses but no accepted expression profile")
             )
     return pairs, refused
-
-
-def slug(text: str) -> str:
-    """Lower-case letters and digits, a hyphen for every run of anything else: a name fit for a site."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _rows_of_site(table: pd.DataFrame, column: str, site: str, path: str) -> pd.DataFrame:

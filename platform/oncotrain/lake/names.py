@@ -17,6 +17,11 @@ def require_slug(what: str, value: str) -> str:
     return value
 
 
+def slug(text: str) -> str:
+    """A name fit for a site: 'CHU Grenoble' -> 'chu-grenoble'."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def version_number(name: str) -> int | None:
     """The number in a version's directory name, or None if `name` is not one."""
     match = _VERSION.fullmatch(name)

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from oncotrain.config.slides import Column, SlidesConfig
 from oncotrain.errors import DataError, UserError
+from oncotrain.lake.names import slug
 
 REQUIRED: tuple[Column, ...] = ("slide", "patient")
 OPTIONAL: tuple[Column, ...] = ("id", "mpp", "annotations", "mask", "class_map", "cohort", "part", "site")
@@ -92,11 +92,6 @@ def read_delivery(path: Path, site: str, config: SlidesConfig) -> Delivery:
     if not entries and not refused:
         raise DataError(f"{path}: no row belongs to site '{site}'; sites found: {', '.join(sorted(others)) or 'none'}")
     return Delivery(_number_regions(entries), refused)
-
-
-def slug(name: str) -> str:
-    """A site's name as used in folders and options: 'CHU Grenoble' -> 'chu-grenoble'."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _number_regions(entries: list[SlideEntry]) -> list[SlideEntry]:
