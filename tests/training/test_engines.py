@@ -18,6 +18,8 @@ from support.runs import copy_lake, last_parameters, run_config
 
 Trained = dict[str, list[np.ndarray]]
 
+pytestmark = pytest.mark.timeout(600)  # every rank imports torch afresh, DDP's twice: slow where cores are shared
+
 
 @pytest.fixture(scope="session")
 def work(trained_on: Lake) -> Callable[[Collective], Trained]:
