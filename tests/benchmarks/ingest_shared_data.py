@@ -1,4 +1,4 @@
-"""Ingest the development data as if each source were a site: python tests/benchmarks/ingest_shared_data.py --to realdata
+"""Ingest the development data, each source a site: python tests/benchmarks/ingest_shared_data.py --to realdata
 
 Histology: every hospital of `fed_hospital` into realdata/histology/<hospital>. Drug response: every repository of
 origin into realdata/drug_response/<repository>. Rows are counted against the sources; a centre is laid out for each.
@@ -42,7 +42,7 @@ def main(to: Annotated[Path, typer.Option(help="folder of the lakes")] = Path("r
     print(f"histology: {sum(rows)} rows of {len(images)} images at {len(hospitals)} hospitals")
 
     lines = DATA / "drug_response" / "cell_lines"
-    tables = (lines / "expression.parquet", lines / "metadata.csv", lines / "response_gdsc.parquet")
+    tables = [str(lines / name) for name in ("expression.parquet", "metadata.csv", "response_gdsc.parquet")]
     expression = load_yaml(CONFIGS / "ingest_gdsc2_sites.yaml", ExpressionConfig)
     samples = pd.read_csv(lines / "metadata.csv")
     repositories = sorted({slug(name) for name in samples["fed_site_repository"]})
