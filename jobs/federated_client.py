@@ -25,7 +25,7 @@ def main(
     run_job(
         "federated_client",
         lambda: take_part(
-            spark_session("federated_client"),
+            lambda: spark_session("federated_client"),
             Lake(lake),
             load_yaml(config, RunConfig),
             source=str(config),

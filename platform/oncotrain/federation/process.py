@@ -1,5 +1,6 @@
-"""Child processes that end with their parent's interest in them."""
+"""Child processes that end with their parent's interest in them, or with their parent."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GRACE_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): which signal to get when the parent ends."""
 
 
 @contextmanager
@@ -15,16 +18,28 @@ def running(command: Sequence[str], *, environment: Mapping[str, str], log: Path
     """Run `command` for as long as the context lasts, its output in the file `log`.
 
     It leads a process group of its own: an interrupt typed at the terminal reaches the parent alone, which then ends
-    the child and what the child started.
+    the child and what the child started. Where this process is killed, the child ends, too.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+            # setpriv (util-linux) sets what `end_with_spark_submit` does, then becomes the command.
+            ["setpriv", "--pdeathsig", "TERM", "--", *command],  # noqa: S607 - found on PATH, wherever that is
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
         )
     try:
         yield process
     finally:
         stop(process)
+
+
+def end_with_spark_submit() -> None:
+    """Get SIGTERM when the spark-submit that started this process ends; it would leave its Python to itself."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.channel import Channel, answer_one, ask, open_channel
 from oncotrain.federation.parcel import Parcel, to_bytes
-from oncotrain.federation.process import last_lines
+from oncotrain.federation.process import end_with_spark_submit, last_lines
 from oncotrain.federation.supernode import require_coordinator, supernode
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import verify
@@ -30,7 +30,7 @@ FAREWELL_SECONDS = 5.0
 
 
 def take_part(
-    spark: SparkSession,
+    spark: Callable[[], SparkSession],
     lake: Lake,
     config: RunConfig,
     *,
@@ -43,6 +43,7 @@ def take_part(
     """Train with the other sites until the coordinator says that the run is over.
 
     Args:
+        spark: Starts this site's Spark session; called once lake and coordinator are known to be there.
         source: The configuration's file, for messages.
         address: The coordinator's ``host:port``.
         authority: Certificate of the authority that signed the coordinator's.
@@ -55,6 +56,7 @@ def take_part(
         UserError: Lake, configuration, or nobody answers at `address`, or the coordinator refused this site's key.
         DataError: Rows are missing.
     """
+    end_with_spark_submit()
     require_layout(lake)
     require_coordinator(address, authority)
     if not key.is_file():
@@ -69,7 +71,7 @@ def take_part(
             watcher = threading.Thread(target=_tell_when_ended, args=(process.wait, channel), daemon=True)
             watcher.start()
             open_worker = partial(Worker, site, lake, config, source)
-            [answered] = create_engine("single", spark).run(partial(_serve, listener, open_worker, work), 1)
+            [answered] = create_engine("single", spark()).run(partial(_serve, listener, open_worker, work), 1)
             time.sleep(FAREWELL_SECONDS)
     return {"site": site, "messages": answered, "audit_head": verify(lake, site)}
 
