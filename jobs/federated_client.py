@@ -17,9 +17,11 @@ def main(
     lake: Annotated[str, typer.Option(help="this site's lake: file:///path or hdfs://host:port/path")],
     site: Annotated[str, typer.Option(help="this site's name, as the coordinator registered it")],
     superlink: Annotated[str, typer.Option(help="the coordinator's HOST:PORT")],
-    root_certificates: Annotated[Path, typer.Option(help="authority.pem, from the coordinator")],
-    key: Annotated[Path, typer.Option(help="this site's private key, SITE.key")],
     config: Annotated[Path, typer.Option(help="such as jobs/configs/histology.yaml; the same at all participants")],
+    root_certificates: Annotated[Path, typer.Option(help="authority.pem, from the coordinator")] = Path(
+        "federation/authority.pem"
+    ),
+    key: Annotated[Path | None, typer.Option(help="this site's private key; default: federation/SITE.key")] = None,
 ) -> None:
     """Train with the other sites until the coordinator ends the run; no row leaves the lake."""
     run_job(
@@ -32,7 +34,7 @@ def main(
             site=site,
             address=superlink,
             authority=root_certificates,
-            key=key,
+            key=key or Path("federation") / f"{site}.key",
         ),
     )
 

@@ -1,0 +1,105 @@
+"""A real SuperLink with TLS: who is refused, in which words, and a run that Flower calls completed without results."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from oncotrain.errors import DataError, UserError
+from oncotrain.federation import coordinator as coordinator_module
+from oncotrain.federation import superlink as superlink_module
+from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
+from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
+from oncotrain.federation.site import take_part
+from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.supernode import require_coordinator
+from oncotrain.lake.filesystem import Lake
+from support.federation import federated_config
+from support.lakes import make_lake
+
+pytestmark = pytest.mark.timeout(300)
+
+IDLE_APP = """
+from flwr.serverapp import ServerApp
+from flwr.clientapp import ClientApp
+server, client = ServerApp(), ClientApp()
+
+@server.main()
+def main(grid, context):
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
+    with coordinator(tmp_path_factory.mktemp("work"), ["uz-leuven"], "127.0.0.1", free_ports(1)[0]) as running:
+        yield running
+
+
+def join(lake: Lake, address: str, authority: Path, key: Path) -> None:
+    config = federated_config("drug_response")
+    take_part(
+        no_spark, lake, config, source="test.yaml", site="uz-leuven", address=address, authority=authority, key=key
+    )
+
+
+def no_spark() -> None:
+    """A session is not needed by the engine of one rank."""
+
+
+def test_a_key_that_is_not_registered_is_refused(server, published, tmp_path):
+    stranger = make_site_key(tmp_path, "uz-leuven")
+    with pytest.raises(UserError, match="refused --key") as error:
+        join(published["uz-leuven"], server.link.address, server.invitation.authority, stranger)
+    assert "305" in str(error.value), "Flower's code for a node that is not admitted"
+
+
+def test_a_coordinator_of_another_authority_is_refused(server, tmp_path):
+    other = ServerCertificate.in_folder(tmp_path)
+    make_server_certificate(other, ["127.0.0.1"])
+    with pytest.raises(UserError, match="not of the authority in"):
+        require_coordinator(server.link.address, other.authority)
+
+
+def test_a_port_in_use_is_said_with_the_servers_last_words(server, tmp_path):
+    port = int(server.link.address.rpartition(":")[2])
+    with (
+        pytest.raises(UserError, match="address already in use"),
+        coordinator(tmp_path / "work", ["uz-leuven"], "127.0.0.1", port),
+    ):
+        pass
+
+
+def test_a_run_completed_without_a_result_is_an_error(server, tmp_path, monkeypatch):
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "idle.py").write_text(IDLE_APP)
+    real = (superlink_module.APP / "pyproject.toml").read_text()
+    idle = real.replace("oncotrain.federation.server_app:app", "idle:server")
+    (app / "pyproject.toml").write_text(idle.replace("oncotrain.federation.client_app:app", "idle:client"))
+    monkeypatch.setattr(superlink_module, "APP", app)
+    monkeypatch.setattr(coordinator_module, "STATUS_SECONDS", 1.0)
+    with pytest.raises(DataError, match="finished:completed, but it left no result"):
+        run_app(server, make_lake(tmp_path / "lake"), federated_config("drug_response"), "test.yaml")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:{free}", "no SuperLink answers there"),
+        ("no-such-host.invalid:8443", "no such host"),
+        ("127.0.0.1", "must be HOST:PORT"),
+    ],
+)
+def test_a_superlink_that_is_not_there(address: str, message: str, published: Mapping[str, Lake], tmp_path: Path):
+    files = ServerCertificate.in_folder(tmp_path)
+    make_server_certificate(files, ["127.0.0.1"])
+    key = make_site_key(tmp_path, "uz-leuven")
+    with pytest.raises(UserError, match=message) as error:
+        join(published["uz-leuven"], address.format(free=free_ports(1)[0]), files.authority, key)
+    assert error.value.exit_code == 2
+
+
+def test_files_that_are_not_there(published, tmp_path):
+    with pytest.raises(UserError, match="--root-certificates"):
+        join(published["uz-leuven"], "127.0.0.1:1", tmp_path / "authority.pem", tmp_path / "uz-leuven.key")
