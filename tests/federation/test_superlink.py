@@ -1,6 +1,6 @@
 """A real SuperLink with TLS: who is refused, in which words, and a run that Flower calls completed without results."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,8 @@ pytestmark = pytest.mark.timeout(300)
 IDLE_APP = """
 from flwr.serverapp import ServerApp
 from flwr.clientapp import ClientApp
-server, client = ServerApp(), ClientApp()
+server = ServerApp()
+client = ClientApp()
 
 @server.main()
 def main(grid, context):
@@ -91,15 +92,15 @@ def test_a_run_completed_without_a_result_is_an_error(server, tmp_path, monkeypa
         ("127.0.0.1", "must be HOST:PORT"),
     ],
 )
-def test_a_superlink_that_is_not_there(address: str, message: str, published: Mapping[str, Lake], tmp_path: Path):
+def test_a_superlink_that_is_not_there(address: str, message: str, lake: Lake, tmp_path: Path):
     files = ServerCertificate.in_folder(tmp_path)
     make_server_certificate(files, ["127.0.0.1"])
     key = make_site_key(tmp_path, "uz-leuven")
     with pytest.raises(UserError, match=message) as error:
-        join(published["uz-leuven"], address.format(free=free_ports(1)[0]), files.authority, key)
+        join(lake, address.format(free=free_ports(1)[0]), files.authority, key)
     assert error.value.exit_code == 2
 
 
-def test_files_that_are_not_there(published, tmp_path):
+def test_files_that_are_not_there(lake, tmp_path):
     with pytest.raises(UserError, match="--root-certificates"):
-        join(published["uz-leuven"], "127.0.0.1:1", tmp_path / "authority.pem", tmp_path / "uz-leuven.key")
+        join(lake, "127.0.0.1:1", tmp_path / "authority.pem", tmp_path / "uz-leuven.key")
