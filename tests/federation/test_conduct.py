@@ -173,3 +173,12 @@ def test_fewer_sites_than_the_minimum_end_the_run(sites, centre, monkeypatch):
     monkeypatch.setitem(workers["uz-leuven"]._answers, "train", fail)
     with loopback(workers) as group, pytest.raises(DataError, match="round 1: 2 sites answered, 3 are needed"):
         conduct(group, centre, config, "test.yaml")
+
+
+def test_sites_that_do_not_come_are_named(sites, centre):
+    workers = open_workers(sites, federated_config("drug_response"))
+    with loopback(workers) as group:
+        del group.grid.channels[2]
+        with pytest.raises(DataError, match="3 sites are needed, 2 came within 0 s; not there: uz-leuven"):
+            group.wait(3, 0.2)
+        group.wait(2, 0.2)

@@ -48,10 +48,10 @@ def no_spark() -> None:
     """A session is not needed by the engine of one rank."""
 
 
-def test_a_key_that_is_not_registered_is_refused(server, published, tmp_path):
+def test_a_key_that_is_not_registered_is_refused(server, sites, tmp_path):
     stranger = make_site_key(tmp_path, "uz-leuven")
     with pytest.raises(UserError, match="refused --key") as error:
-        join(published["uz-leuven"], server.link.address, server.invitation.authority, stranger)
+        join(sites["uz-leuven"], server.link.address, server.invitation.authority, stranger)
     assert "305" in str(error.value), "Flower's code for a node that is not admitted"
 
 

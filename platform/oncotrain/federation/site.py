@@ -1,9 +1,11 @@
 """A site's part in a federation: one Spark application that holds the worker and Flower's client until the end."""
 
+import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Listener
 from pathlib import Path
@@ -14,9 +16,8 @@ from pyspark.sql import SparkSession
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.channel import Channel, answer_one, ask, open_channel
-from oncotrain.federation.parcel import Parcel, to_bytes
 from oncotrain.federation.process import end_with_spark_submit, last_lines
-from oncotrain.federation.supernode import require_coordinator, supernode
+from oncotrain.federation.supernode import LOG, require_coordinator, supernode
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
@@ -68,33 +69,38 @@ def take_part(
             listener,
             supernode(work, site=site, address=address, authority=authority, key=key, channel=channel) as process,
         ):
-            watcher = threading.Thread(target=_tell_when_ended, args=(process.wait, channel), daemon=True)
-            watcher.start()
+            threading.Thread(target=_wake_when_ended, args=(process, channel), daemon=True).start()
             open_worker = partial(Worker, site, lake, config, source)
-            [answered] = create_engine("single", spark()).run(partial(_serve, listener, open_worker, work), 1)
+            serve = partial(_serve, listener, open_worker, process, work / LOG)
+            [answered] = create_engine("single", spark()).run(serve, 1)
             time.sleep(FAREWELL_SECONDS)
     return {"site": site, "messages": answered, "audit_head": verify(lake, site)}
 
 
-def _serve(listener: Listener, open_worker: Callable[[Collective], Worker], work: Path, collective: Collective) -> int:
+def _serve(
+    listener: Listener,
+    open_worker: Callable[[Collective], Worker],
+    client: subprocess.Popen[bytes],
+    log: Path,
+    collective: Collective,
+) -> int:
+    """Answer messages until the last one; how many there were. Raises UserError if Flower's client ends before."""
     worker = open_worker(collective)
     get_logger(site=worker.site, stage="federate").info("ready")
     answered = 0
     while not worker.finished:
-        answer_one(listener, worker.answer)
-        answered += 1
-        if worker.abandoned:
+        answer_one(listener, lambda request: worker.answer(request) if request else b"")
+        if client.poll() is not None:
             raise UserError(
-                f"Flower's client ended: the coordinator is gone, or refused --key; its last words:\n"
-                f"{last_lines(work / 'supernode.log')}"
+                "Flower's client ended: the coordinator is gone, or refused --key (its public half must be registered, "
+                f"and no other client use it); its last words:\n{last_lines(log, 12)}"
             )
+        answered += 1
     return answered
 
 
-def _tell_when_ended(wait: Callable[[], int], channel: Channel) -> None:
-    """Wake the worker, which waits for a message, when no message can come any more."""
-    wait()
-    try:
-        ask(channel, to_bytes(Parcel({"kind": "abandoned"})))
-    except OSError:
-        return  # The worker ended first.
+def _wake_when_ended(client: subprocess.Popen[bytes], channel: Channel) -> None:
+    """Send the worker, which waits for a message, an empty one when no other can come any more."""
+    client.wait()
+    with suppress(OSError):  # The worker ended first.
+        ask(channel, b"")

@@ -49,17 +49,20 @@ class Sites:
         """Wait until `count` sites are online. Raises DataError after `seconds`, naming those that are not."""
         log = get_logger(stage="federate")
         deadline = time.monotonic() + seconds
-        seen = -1
+        before: set[str] | None = None
         while True:
             online = {self.names[node] for node in self.grid.get_node_ids() if node in self.names}
-            if len(online) != seen:
-                seen = len(online)
-                log.info("%d of %d sites online: %s", seen, len(self.names), ", ".join(sorted(online)) or "none")
-            if seen >= count:
+            enough = len(online) >= count
+            if online != before and not (enough and before is None):  # silent where there is nothing to wait for
+                log.info("%d of %d sites online: %s", len(online), len(self.names), ", ".join(sorted(online)) or "none")
+            if enough:
                 return
             if time.monotonic() > deadline:
                 missing = ", ".join(sorted(set(self.names.values()) - online))
-                raise DataError(f"{count} sites are needed, {seen} came within {seconds:.0f} s; not there: {missing}")
+                raise DataError(
+                    f"{count} sites are needed, {len(online)} came within {seconds:.0f} s; not there: {missing}"
+                )
+            before = online
             time.sleep(POLL_SECONDS)
 
     def ask(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:

@@ -15,6 +15,7 @@ from oncotrain.federation.process import running
 from oncotrain.federation.superlink import free_ports, reach
 
 MAX_RETRIES = 10
+LOG = "supernode.log"
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def supernode(
         *("--host", "127.0.0.1", "--port", str(free_ports(1)[0]), "--max-retries", str(MAX_RETRIES)),
         *("--node-config", " ".join(f"{name}={json.dumps(value)}" for name, value in told.items())),
     ]
-    with running(command, environment=environment(home), log=work / "supernode.log") as process:
+    with running(command, environment=environment(home), log=work / LOG) as process:
         yield process
 
 

@@ -47,8 +47,6 @@ class Worker:
         self.loss_count = 0.0
         self.finished = False
         """The coordinator said that the run is over."""
-        self.abandoned = False
-        """No message can come any more."""
         self._answers: dict[str, Callable[[Parcel], Parcel]] = {
             "contract": self._contract,
             "statistics": self._statistics,
@@ -57,7 +55,6 @@ class Worker:
             "validation": self._validation,
             "test": self._test,
             "stop": self._stop,
-            "abandoned": self._abandon,
         }
         torch.set_num_threads(config.train.threads)
 
@@ -195,10 +192,6 @@ class Worker:
 
     def _stop(self, _request: Parcel) -> Parcel:
         self.finished = True
-        return Parcel()
-
-    def _abandon(self, _request: Parcel) -> Parcel:
-        self.abandoned = True
         return Parcel()
 
     def _receive(self, request: Parcel) -> tuple[TrainState, Plan]:
