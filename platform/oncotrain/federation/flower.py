@@ -14,8 +14,8 @@ def environment(home: Path) -> dict[str, str]:
     """The environment of a Flower process whose state and configuration live in `home`.
 
     Telemetry and update checks, on by default, would connect to hosts outside the federation. Flower starts its own
-    programs by name, hence PATH. Its processes look for work every second by default; ten times a second costs
-    nothing measurable and takes up to a second off every message.
+    programs by name, hence PATH. Its processes look for work every second by default; twice a second takes half a
+    second off every message, while ten times a second kept the SuperLink busy on most of a core.
     """
     return {
         **os.environ,
@@ -23,5 +23,5 @@ def environment(home: Path) -> dict[str, str]:
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
     }
