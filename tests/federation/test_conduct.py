@@ -175,7 +175,7 @@ def test_fewer_sites_than_the_minimum_end_the_run(sites, centre, monkeypatch):
         conduct(group, centre, config, "test.yaml")
 
 
-def test_sites_that_do_not_come_are_named(sites, centre):
+def test_sites_that_do_not_come_are_named(sites):
     workers = open_workers(sites, federated_config("drug_response"))
     with loopback(workers) as group:
         del group.grid.channels[2]

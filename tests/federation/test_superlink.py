@@ -1,15 +1,19 @@
 """A real SuperLink with TLS: who is refused, in which words, and a run that Flower calls completed without results."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation import coordinator as coordinator_module
 from oncotrain.federation import superlink as superlink_module
 from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
 from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
+from oncotrain.federation.local import clients
 from oncotrain.federation.site import take_part
 from oncotrain.federation.superlink import free_ports
 from oncotrain.federation.supernode import require_coordinator
@@ -19,6 +23,7 @@ from support.lakes import make_lake
 
 pytestmark = pytest.mark.timeout(300)
 
+CLIENT = Path(__file__).parents[2] / "jobs" / "federated_client.py"
 IDLE_APP = """
 from flwr.serverapp import ServerApp
 from flwr.clientapp import ClientApp
@@ -69,6 +74,32 @@ def test_a_port_in_use_is_said_with_the_servers_last_words(server, tmp_path):
         coordinator(tmp_path / "work", ["uz-leuven"], "127.0.0.1", port),
     ):
         pass
+
+
+def test_a_client_whose_spark_submit_is_ended_takes_its_supernode_along(server, sites, tmp_path):
+    config, site = tmp_path / "config.yaml", "uz-leuven"
+    config.write_text(yaml.safe_dump(federated_config("drug_response").model_dump(mode="json")))
+    with clients(server.invitation, {site: sites[site]}, config, CLIENT) as started:
+        wait_until(lambda: "ready" in started.logs[site].read_text())
+        wait_until(lambda: "flower-supernode" in commands_with(server.invitation.key(site)))
+        started.processes[site].terminate()
+        wait_until(lambda: not commands_with(server.invitation.key(site)))
+
+
+def commands_with(argument: Path) -> str:
+    """Command lines of all running processes that were given `argument`."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return "\n".join(line for line in lines if str(argument) in line)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_a_run_completed_without_a_result_is_an_error(server, tmp_path, monkeypatch):
