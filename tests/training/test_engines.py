@@ -75,12 +75,12 @@ def test_two_processes_train_as_one(spark: SparkSession, work, alone, name):
 
 def test_a_run_on_horovod_is_the_run_alone(spark: SparkSession, trained_on: Lake, tmp_path):
     lakes = [copy_lake(trained_on, tmp_path / name) for name in ("one", "two")]
-    single = train_centralized(None, lakes[0], run_config("drug_response"), source="test.yaml")
-    config = run_config("drug_response", engine="horovod", ranks=2)
+    single = train_centralized(None, lakes[0], run_config("drug_response", precision="float64"), source="test.yaml")
+    config = run_config("drug_response", precision="float64", engine="horovod", ranks=2)
     ranks = train_centralized(spark, lakes[1], config, source="test.yaml")
     pairs = zip(last_parameters(lakes[0], single["run"]), last_parameters(lakes[1], ranks["run"]), strict=True)
-    assert max(np.abs(a - b).max() for a, b in pairs) < 1e-5
-    assert ranks["figures"] == pytest.approx(single["figures"], abs=1e-4, nan_ok=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) < 1e-10
+    assert ranks["figures"] == pytest.approx(single["figures"], abs=1e-6, nan_ok=True)
     assert ranks["cpu_seconds"] > 0
 
 
