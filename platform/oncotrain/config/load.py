@@ -1,6 +1,6 @@
 """The one loader of YAML: errors name the file, the key, the value and what is allowed."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ def load_yaml(path: str | Path, model: type[Model]) -> Model:
     """Read one YAML file as `model`. Raises UserError if it is missing, not YAML, or does not fit the model."""
     file = Path(path)
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        data = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -40,6 +40,18 @@ def load_yaml(path: str | Path, model: type[Model]) -> Model:
     if not isinstance(data, dict):
         raise UserError(f"{file}: must be a mapping of keys to values, found {type(data).__name__}")
     return parse(model, data, str(file))
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """SafeLoader takes the last of two equal keys in silence; here the second is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _explain(model: type[BaseModel], source: str, mistake: Any) -> str:
