@@ -31,7 +31,7 @@ def image_losses(
         + weights.distance * _cross_entropy(distance, maps[:, 2], known)
     )
     classified = (classes > 0).to(logits.dtype)
-    if logits.shape[1] > MAPS:
+    if classified.any():
         entropy = F.cross_entropy(logits[:, MAPS:], (classes - 1).clamp(min=0), reduction="none")
         losses = losses + weights.classes * _masked_mean(entropy, classified)
     labelled = (known + classified).flatten(1).amax(1) > 0

@@ -14,7 +14,7 @@ MAPS = 3
 
 def _block(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride=stride, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, size, stride=stride, padding=(size - stride) // 2, bias=False),
         nn.GroupNorm(outputs // 8, outputs),
         nn.LeakyReLU(0.1, inplace=True),
     )
@@ -24,16 +24,15 @@ class NucleusNet(nn.Module):
     """Ronneberger et al., MICCAI 2015, with skip connections added instead of concatenated.
 
     The first layer halves the resolution and the last one, which writes blocks of 2 x 2 pixels, restores it: a quarter
-    of the cost of a network at full resolution. Layers that halve see 4 x 4 pixels, so that positions do not shift.
-    Rectifiers leak: with few channels, plain ones die together and leave nuclei without structure.
+    of the cost of a network at full resolution. Layers that halve see an even number of pixels, so that positions do
+    not shift. Rectifiers leak: with few channels, plain ones die together and leave nuclei without structure.
     """
 
     def __init__(self, widths: Sequence[int], classes: int) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList(
-            nn.Sequential(_block(inputs, outputs, size=4, stride=2), _block(outputs, outputs))
-            for inputs, outputs in pairwise((3, *widths))
-        )
+        self.encoder = nn.ModuleList([_block(3, widths[0], size=4, stride=2)])
+        for inputs, outputs in pairwise(widths):
+            self.encoder.append(nn.Sequential(_block(inputs, outputs, size=2, stride=2), _block(outputs, outputs)))
         self.lateral = nn.ModuleList(nn.Conv2d(width, lower, 1) for lower, width in pairwise(widths))
         self.decoder = nn.ModuleList(_block(width, width) for width in widths[:-1])
         self.head = nn.ConvTranspose2d(widths[0], MAPS + classes, 2, stride=2)
