@@ -138,9 +138,3 @@ def test_a_part_without_rows_is_refused(lake):
     config = config.model_copy(update={"split": SplitConfig(name="all-train", rule=rule)})
     with pytest.raises(DataError, match="split 'all-train' has no validation row"):
         train(lake, config)
-
-
-def test_the_best_validation_is_the_first_of_the_best():
-    points = [{"step": step, "figures": {"aji": value}} for step, value in [(1, None), (2, 0.5), (3, 0.7), (4, 0.7)]]
-    assert rank.best_point(points, "aji")["step"] == 3
-    assert rank.best_point(points[:1], "aji")["step"] == 1

@@ -47,7 +47,9 @@ def work_on_rank(work: RankWork, collective: Collective) -> tuple[list[Point], d
     points = _train(work, data, collective)
     began = time.process_time()
     state = initial_state(data.task, work.plan, work.config.train, device(collective))
-    state, _ = load_checkpoint(work.run, "best", state)
+    if collective.rank == 0:  # who wrote it: to the others it may not be there yet
+        load_checkpoint(work.run, "best", state)
+    collective.broadcast(list(state.model.state_dict().values()))
     patients = predict(
         state.model,
         find_units(data.dataset, data.rows("test"), data.task),
