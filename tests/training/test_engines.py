@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import DataError, UserError
-from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.filesystem import Lake, open_filesystem
 from oncotrain.training.central import train_centralized
 from oncotrain.training.collective import Collective
 from oncotrain.training.data import open_data, plan_alone
@@ -65,6 +65,7 @@ def alone(work: Callable[[Collective], Trained]) -> Trained:
 
 @pytest.mark.parametrize("name", ["horovod", "ddp"])
 def test_two_processes_train_as_one(spark: SparkSession, work, alone, name):
+    open_filesystem("hdfs://127.0.0.1:1/lake")  # a cached client must not hang the processes that an engine forks
     ranks = create_engine(name, spark).run(work, 2)
     assert len(ranks) == 2
     for trained in ranks:

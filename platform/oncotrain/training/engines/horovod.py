@@ -6,6 +6,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+from hdfs_native.fsspec import HdfsFileSystem
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
@@ -24,6 +25,9 @@ class Horovod:
         """Call `work` in `ranks` tasks of the Spark application."""
         import horovod.spark  # importing it patches subprocess handling: only where it runs
 
+        # Horovod forks to see whether it has Gloo, and fsspec empties its caches in the child: an HDFS client, whose
+        # threads are not there, would wait for them for ever.
+        HdfsFileSystem.clear_instance_cache()
         # One machine: loopback, or Gloo may pick an interface that does not route to itself.
         nics = {"lo"} if str(self._spark.sparkContext.master).startswith("local") else None
         outcomes: list[T | UserError] = horovod.spark.run(
