@@ -130,6 +130,15 @@ def test_touching_nuclei_are_separated_and_specks_dropped():
     np.testing.assert_array_equal(found > 0, np.isin(truth, (1, 2)))
 
 
+def test_a_faint_nucleus_without_a_core_is_kept_whole():
+    foreground = np.zeros((30, 60), np.float32)
+    foreground[5:25, 5:25] = foreground[5:25, 35:55] = 0.9
+    distance = np.where(np.arange(60) < 30, 0.9, 0.1).astype(np.float32) * foreground
+    decision = {"foreground": 0.5, "marker": 0.4, "smallest": 0.1}
+    found = separate(foreground, np.zeros_like(foreground), distance, decision, mean_area=400)
+    assert [(found == number).sum() for number in (1, 2)] == [400, 400]
+
+
 def test_an_instance_has_the_class_of_its_largest_score():
     instances = np.array([[1, 1, 1, 2]], np.int32)
     scores = np.array([[[0.4, 0.4, 0.9, 0.2]], [[0.6, 0.6, 0.1, 0.8]]], np.float32)

@@ -38,7 +38,7 @@ class DecisionGrid(Frozen):
 
     foreground: tuple[float, ...] = Field(default=(0.4, 0.5, 0.6), min_length=1)
     """Probability above which a pixel is nucleus."""
-    marker: tuple[float, ...] = Field(default=(0.1, 0.2, 0.3), min_length=1)
+    marker: tuple[float, ...] = Field(default=(0.2, 0.3, 0.4), min_length=1)
     """Energy (normalized distance less half the boundary's probability) above which a pixel is a nucleus' core."""
     smallest: tuple[float, ...] = Field(default=(0.15,), min_length=1)
     """Area under which an object is dropped, relative to the mean nucleus of the training data."""

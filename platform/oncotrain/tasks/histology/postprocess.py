@@ -29,12 +29,16 @@ def separate(
     """Instance ids int32 (height, width), 1, 2, ..., 0 background, from float32 maps in 0..1 of the same shape.
 
     The energy is the distance less half the boundary, smoothed. Its cores above `decision['marker']` grow downhill
-    over the pixels with foreground above `decision['foreground']`; objects under `decision['smallest']` times
-    `mean_area` (pixels) are dropped.
+    over the pixels with foreground above `decision['foreground']`; a piece of foreground without any core is one
+    nucleus. Objects under `decision['smallest']` times `mean_area` (pixels) are dropped.
     """
     mask = foreground > decision["foreground"]
     energy = cv2.GaussianBlur(distance - 0.5 * boundary, (0, 0), SMOOTHING)
-    markers, _ = ndimage.label(mask & (energy > decision["marker"]))
+    cores = mask & (energy > decision["marker"])
+    pieces, number = ndimage.label(mask)
+    coreless = np.ones(number + 1, bool)
+    coreless[pieces[cores]] = False
+    markers, _ = ndimage.label(cores | (mask & coreless[pieces]))
     instances = watershed(-energy, markers, mask=mask)
     areas = np.bincount(instances.ravel())
     instances[areas[instances] < decision["smallest"] * mean_area] = 0
