@@ -1,5 +1,6 @@
 """A whole run over the sites' client apps, sockets and workers, with Flower's strategy; its network is left out."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -136,6 +137,7 @@ def test_an_exception_at_a_site_arrives_as_a_code(sites, centre, caplog, monkeyp
         raise RuntimeError("patient uz-leuven-p003 of /secret/path")
 
     monkeypatch.setitem(workers["uz-leuven"]._answers, "statistics", fail)
+    monkeypatch.setattr(logging.getLogger("oncotrain"), "propagate", True)  # to pytest, too
     with loopback(workers) as group, pytest.raises(DataError, match=r"query\.statistics: no answer from uz-leuven"):
         conduct(group, centre, config, "test.yaml")
     logged = caplog.text

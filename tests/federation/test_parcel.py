@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,6 +37,7 @@ def same(first: Parcel, second: Parcel) -> bool:
     )
 
 
+@settings(deadline=None)
 @given(parcels)
 def test_a_parcel_survives_both_legs(parcel):
     records = to_records(parcel)
