@@ -43,6 +43,8 @@ export UV_CACHE_DIR=$cache/uv
 mkdir -p "$UV_CACHE_DIR"
 # uv links files out of its cache; links do not cross filesystems.
 [[ $(stat -c %d "$UV_CACHE_DIR") == "$(stat -c %d .venv)" ]] || export UV_LINK_MODE=copy
+# uv writes no bytecode by itself, and every Spark worker, rank and Flower client would compile torch again.
+export UV_COMPILE_BYTECODE=1
 install() { .venv/bin/uv pip install --python $python "$@"; }
 install --requirement deploy/requirements.lock
 
