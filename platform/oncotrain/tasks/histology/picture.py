@@ -7,17 +7,19 @@ import cv2
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+from skimage.morphology import dilation
 from skimage.segmentation import find_boundaries
 
 from oncotrain.tasks.task import Row
 
-SIDE = 256
+SIDE = 192
 """Pixels of an image that are shown, square, from its middle."""
 
-COLOURS = np.array(
-    [[0, 0, 0], [220, 38, 38], [37, 99, 235], [22, 163, 74], [217, 119, 6], [147, 51, 234], [8, 145, 178]]
-)
-"""By class; nuclei of no known class have the second."""
+COLOURS = np.array([[0, 0, 0], [0, 200, 0], [0, 150, 255], [255, 140, 0], [255, 0, 90], [140, 80, 255], [0, 170, 170]])
+"""By class, apart from the stains' pinks and purples; nuclei of no known class have the second."""
+
+WIDTH = 1100
+"""Pixels that a line of pictures takes on the page, about."""
 
 
 def overlays(
@@ -46,7 +48,7 @@ def overlays(
         .update_yaxes(visible=False)
         .update_layout(
             title=f"Nuclei, {size:.0f} µm wide {legend}",
-            height=90 + 270 * len(units),
+            height=90 + len(units) * WIDTH // len(titles),
             margin={"l": 5, "r": 5, "t": 80, "b": 5},
         )
     )
@@ -60,13 +62,13 @@ def _painted(instances: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def _outlined(pixels: np.ndarray, instances: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """RGB of the middle of the image with each nucleus outlined, at twice the size so that outlines stay thin."""
+    """RGB of the middle of the image with each nucleus outlined, at twice the size for lines of three pixels."""
     middle = tuple(
         slice(max(0, (length - SIDE) // 2), max(0, (length - SIDE) // 2) + SIDE) for length in instances.shape
     )
     shown = cv2.resize(pixels[middle], None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     ids, kinds = (raster[middle].repeat(2, 0).repeat(2, 1) for raster in (instances, classes))
-    edge = find_boundaries(ids, mode="inner")
+    edge = dilation(find_boundaries(ids, mode="inner")) & (ids > 0)
     shown[edge] = COLOURS[np.where(kinds[edge] > 0, kinds[edge], 1) % len(COLOURS)]
     return shown
 
