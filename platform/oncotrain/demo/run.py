@@ -24,7 +24,7 @@ CORES = 2
 
 
 def run_demo(root: Path, jobs: Path, console: Console) -> Path:
-    """From raw files to the report, one line a step; a second run redoes only what is missing.
+    """From raw files to the report, with the jobs' own lines; a second run redoes only what is missing.
 
     Args:
         root: Folder of everything the demo makes.
@@ -43,20 +43,22 @@ def run_demo(root: Path, jobs: Path, console: Console) -> Path:
         console,
         "slides of three hospitals: drawn, then to Parquet",
         SITES,
-        lambda site: _ingest_slides(root, jobs, site),
+        lambda site: _ingest_slides(console, root, jobs, site),
     )
     _step(
         console,
         "their expression matrices: drawn, then to Parquet",
         SITES,
-        lambda site: _ingest_expression(root, jobs, site),
+        lambda site: _ingest_expression(console, root, jobs, site),
     )
     study = jobs / "studies" / "demo.yaml"
     _step(
         console,
-        "pool, train centralized, local and federated, compare (some minutes)",
+        "pool, train centralized, local and federated, compare",
         ["compare"],
-        lambda name: _submit(root, jobs, name, "compare", ["--study", str(study), "--work", str(root / "federation")]),
+        lambda name: _submit(
+            console, root, jobs, name, "compare", ["--study", str(study), "--work", str(root / "federation")]
+        ),
     )
     summary = json.loads((root / "logs" / "compare.json").read_text())
     return Path(summary["report"])
@@ -70,18 +72,18 @@ def _step(console: Console, title: str, names: Iterable[str], work: Callable[[st
     console.print(f"    {time.monotonic() - started:.0f} s")
 
 
-def _ingest_slides(root: Path, jobs: Path, site: str) -> None:
+def _ingest_slides(console: Console, root: Path, jobs: Path, site: str) -> None:
     manifest = write_slides(root / "sites" / site / "inbox" / "slides", site, SITES.index(site))
     config = jobs / "configs" / "ingest_slides.yaml"
     inputs = ["--manifest", str(manifest), "--config", str(config)]
-    _submit(root, jobs, f"{site}-slides", "ingest_slides", [*_lake(root, site), *inputs])
+    _submit(console, root, jobs, f"{site}-slides", "ingest_slides", [*_lake(root, site), *inputs])
 
 
-def _ingest_expression(root: Path, jobs: Path, site: str) -> None:
+def _ingest_expression(console: Console, root: Path, jobs: Path, site: str) -> None:
     tables = write_tables(root / "sites" / site / "inbox" / "tables", site, SITES.index(site))
     inputs = [part for option, file in tables._asdict().items() for part in (f"--{option}", str(file))]
     inputs += ["--config", str(jobs / "configs" / "ingest_expression.yaml")]
-    _submit(root, jobs, f"{site}-expression", "ingest_expression", [*_lake(root, site), *inputs])
+    _submit(console, root, jobs, f"{site}-expression", "ingest_expression", [*_lake(root, site), *inputs])
 
 
 def _lake(root: Path, site: str) -> list[str]:
@@ -89,17 +91,25 @@ def _lake(root: Path, site: str) -> list[str]:
     return ["--lake", lake.resolve().as_uri(), "--site", site]
 
 
-def _submit(root: Path, jobs: Path, name: str, job: str, options: list[str]) -> None:
-    """spark-submit a job; its log and its summary lie under logs/."""
+def _submit(console: Console, root: Path, jobs: Path, name: str, job: str, options: list[str]) -> None:
+    """spark-submit a job and show its lines as they come; its log and its summary lie under logs/."""
     logs = root / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     command = [str(Path(sys.prefix) / "bin" / "spark-submit"), "--master", f"local[{CORES}]"]
     command += [str(jobs / f"{job}.py"), *options]
-    log = logs / f"{name}.log"
+    path = logs / f"{name}.log"
     environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
-    with log.open("w") as errors:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, check=False, env=environment)
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        raise UserError(f"{job} ended with exit code {done.returncode}: {lines[-1] if lines else 'no summary'}; {log}")
-    (logs / f"{name}.json").write_text(lines[-1] + "\n")
+    last = ""
+    with (
+        path.open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as running,
+    ):
+        # In client mode spark-submit merges what the driver writes to stderr, its log lines, into stdout.
+        for line in running.stdout or ():
+            if last:
+                console.print(f"    {last}", style="dim", markup=False)
+                log.write(last + "\n")
+            last = line.rstrip()
+    if running.returncode or not last:
+        raise UserError(f"{job} ended with exit code {running.returncode}: {last or 'no summary'}; {path}")
+    (logs / f"{name}.json").write_text(last + "\n")
