@@ -19,6 +19,9 @@ def main(
     engine: Annotated[str | None, typer.Option(help="horovod, ddp or single; default: the configuration's")] = None,
     ranks: Annotated[int | None, typer.Option(help="processes; default: the configuration's, 1 with single")] = None,
     seed: Annotated[int | None, typer.Option(help="default: the configuration's")] = None,
+    tracking: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="an MLflow server or store; '' tracks nothing")
+    ] = "sqlite:///mlflow.db",
 ) -> None:
     """Train centralized; the last line names the run and its figures."""
 
@@ -27,7 +30,7 @@ def main(
         changes = {"engine": engine, "ranks": alone if ranks is None else ranks, "seed": seed}
         run = with_train(load_yaml(config, RunConfig), changes, "command line")
         spark = None if run.train.engine == "single" else spark_session("centralized_train")
-        return train_centralized(spark, Lake(lake), run, source=str(config))
+        return train_centralized(spark, Lake(lake), run, source=str(config), tracking=tracking or None)
 
     run_job("centralized_train", job)
 

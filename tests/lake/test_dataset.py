@@ -1,5 +1,6 @@
 import json
 import pickle
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.row_group_cache import DiskCache
 
 COLUMNS = ["slide", "x", "pixels", "instances"]
 
@@ -67,6 +69,30 @@ def test_the_cache_holds_row_groups_up_to_its_limit(pooled, monkeypatch: pytest.
         for row in (first, first + 1, second, first):
             dataset.read([row], ["pixels"])
         assert reads == (expected if limit else [0, 0, 1, 0])
+
+
+def test_the_disk_cache_is_read_instead_of_the_lake(
+    pooled, copy_of: Callable[[Lake], Lake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = copy_of(pooled.centre)
+    cache = DiskCache(tmp_path / "cache", 1 << 30)
+    first = open_dataset(lake, "tiles", disk_cache=cache)
+    expected = first.read(range(first.rows), COLUMNS)
+    assert stat.S_IMODE(cache.folder.stat().st_mode) == 0o700
+    second = pickle.loads(pickle.dumps(first))  # noqa: S301 (our own bytes)
+    monkeypatch.setattr(Dataset, "_read", None)
+    for row, again in zip(expected, second.read(range(second.rows), COLUMNS), strict=True):
+        assert all(np.array_equal(row[column], again[column]) for column in COLUMNS)
+
+
+def test_the_disk_cache_keeps_to_its_limit(pooled, tmp_path: Path) -> None:
+    dataset = open_dataset(pooled.centre, "tiles", cache_bytes=0, disk_cache=DiskCache(tmp_path / "all", 1 << 30))
+    list(dataset.iterate(COLUMNS))
+    everything = DiskCache(tmp_path / "all", 1 << 30).volume
+    small = DiskCache(tmp_path / "small", everything // 2)
+    for _ in range(3):
+        list(open_dataset(pooled.centre, "tiles", cache_bytes=0, disk_cache=small).iterate(COLUMNS))
+    assert 0 < small.volume < everything
 
 
 def test_it_travels_as_its_address(tiles: Dataset) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from oncotrain.config.training import RunConfig
 from oncotrain.lake.filesystem import Lake
+from oncotrain.training.checkpoint import newest_step
 from oncotrain.training.run import RunDirectory
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -58,5 +59,6 @@ def copy_lake(lake: Lake, path: Path) -> Lake:
 
 def last_parameters(lake: Lake, run: str) -> list[np.ndarray]:
     """The parameters with which a run ended."""
-    content = RunDirectory(lake, run).read("checkpoints", "last.pt")
+    directory = RunDirectory(lake, run)
+    content = directory.read("checkpoints", f"{newest_step(directory)}.pt")
     return [value.numpy() for value in torch.load(io.BytesIO(content), weights_only=True)["model"].values()]

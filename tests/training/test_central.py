@@ -84,6 +84,19 @@ def test_an_interrupted_run_goes_on_to_the_same_end(lake, trained_on, tmp_path, 
     assert [point["step"] for point in RunDirectory(lake, summary["run"]).read_metrics()] == [3, 6, 8]
 
 
+def test_the_newest_checkpoints_are_kept(lake):
+    run = RunDirectory(lake, train(lake, run_config("drug_response", steps=5, validate_every=1, keep=2))["run"])
+    assert run.names("checkpoints") == ["best.pt", "step-000000004.pt", "step-000000005.pt"]
+
+
+def test_training_ends_where_validation_gets_no_better(lake):
+    """A rate so small that no later validation differs from the first one."""
+    still = {"optimizer": {"name": "sgd", "lr": 1e-30}, "steps": 9, "validate_every": 1, "patience": 3}
+    summary = train(lake, run_config("drug_response", **still))
+    assert (summary["best_step"], summary["steps"], summary["samples_seen"]) == (1, 4, 20)
+    assert [point["step"] for point in RunDirectory(lake, summary["run"]).read_metrics()] == [1, 2, 3, 4]
+
+
 def test_one_pixel_changes_the_parameters(lake, trained_on, tmp_path):
     config = run_config("histology")
     changed = copy_lake(trained_on, tmp_path / "changed")

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from oncotrain.config.training import TrainConfig
+from oncotrain.config.training import OptimizerConfig, TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.training.fit import fit
+from oncotrain.training.loader import batches
 from oncotrain.training.state import TrainState, get_parameters, initial_state, learning_rate
 from support.ranks import run_ranks
 from support.vectors import MemoryDataset, make_rows
@@ -88,6 +90,51 @@ def test_bfloat16_stays_near_float32(vectors):
     assert 0 < apart < 0.05
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_accumulated_pieces_are_the_whole_batch(vectors, size):
+    pieces = changed(vectors, micro_batch=size)
+    whole, history = fit(start(vectors), 20, **vectors)
+    accumulated, seen = fit(start(pieces), 20, **pieces)
+    assert distance(whole, accumulated) < 1e-12
+    assert np.allclose([astuple(record) for record in seen], [astuple(record) for record in history], rtol=1e-12)
+    collated = next(batches(range(1), **pieces))
+    assert [len(piece["y"]) for piece in collated] == {1: [1] * 8, 3: [3, 3, 2]}[size]
+
+
+def test_gradients_rounded_to_float16_stay_near(vectors):
+    settings = changed(vectors, compression="float16")
+    states = [start(settings) for _ in range(2)]
+    travelled = []
+
+    def work(ranks):
+        exact = ranks.sum_
+        ranks.sum_ = lambda tensors: (travelled.append({tensor.dtype for tensor in tensors}), exact(tensors))[1]
+        return fit(states[ranks.rank], 20, **settings | {"collective": ranks})
+
+    (first, _), (second, _) = run_ranks(work, 2)
+    assert {torch.float16} in travelled
+    assert distance(first, second) == 0
+    assert 0 < distance(first, fit(start(vectors), 20, **vectors)[0]) < 0.01
+
+
+def test_float16_stays_near_float32(vectors):
+    full, half = changed(vectors, precision="float32"), changed(vectors, precision="float16")
+    state = start(half)
+    state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 16.0})  # so that no step overflows
+    trained, _ = fit(state, 20, **half)
+    assert 0 < distance(fit(start(full), 20, **full)[0], trained) < 0.05
+    assert trained.scaler.get_scale() == 16
+
+
+def test_an_overflow_in_float16_skips_the_step_and_lowers_the_scale(vectors):
+    settings = changed(vectors, precision="float16", clip_norm=None)
+    state = start(settings)
+    state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 2.0**40})
+    after, _ = fit(state, 1, **settings)
+    assert distance(after, start(settings)) == 0
+    assert after.scaler.get_scale() == 2.0**39
+
+
 def test_a_lost_row_stops_every_rank(vectors):
     vectors["dataset"].lost = {11}
     states = [start(vectors) for _ in range(2)]
@@ -129,5 +176,7 @@ def test_learning_rate_is_a_function_of_the_step():
     assert rates[55] == pytest.approx(1.0)
     assert 0 < rates[99] < 0.01
     assert rates[10:] == sorted(rates[10:], reverse=True)
+    wider = train.model_copy(update={"batch_size": 8, "optimizer": OptimizerConfig(lr=2.0, base_batch=2)})
+    assert [learning_rate(step, wider) for step in range(100)] == pytest.approx([4 * rate for rate in rates])
     constant = TrainConfig(steps=100, batch_size=1, optimizer={"lr": 2.0}, schedule={"name": "constant"})
     assert {learning_rate(step, constant) for step in range(100)} == {2.0}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow.tracking import MlflowClient
 
 from oncotrain.lake.filesystem import Lake
 from support.runs import copy_lake, run_config
@@ -29,11 +30,19 @@ def call(*arguments: str) -> tuple[int, dict[str, Any], str]:
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a job keeps MLflow's store unless it is told another."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_the_last_line_is_the_summary(trained_on: Lake, tmp_path, config):
     lake = copy_lake(trained_on, tmp_path / "lake")
     code, summary, _ = call("--lake", lake.uri, "--config", str(config), "--engine", "single", "--seed", "3")
     assert (code, summary["status"], summary["engine"], summary["seed"]) == (0, "done", "single", 3)
     assert lake.exists("runs", summary["run"], "summary.json")
+    [shown] = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    assert shown.info.run_name == summary["run"]
 
 
 def test_rows_behind_the_manifest_end_in_3_and_nonsense_in_2(trained_on: Lake, tmp_path, config):

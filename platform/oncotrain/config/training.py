@@ -16,6 +16,9 @@ class OptimizerConfig(Frozen):
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     """The peak learning rate; the schedule scales it."""
+    base_batch: int | None = Field(default=None, ge=1)
+    """Rows a step for which `lr` is meant: it is scaled linearly to `batch_size` (Goyal et al. 2017, arXiv:1706.02677).
+    None: `lr` is used as it is."""
     weight_decay: float = Field(default=0.0, ge=0)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """For sgd only."""
@@ -41,17 +44,31 @@ class TrainConfig(Frozen):
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float | None = Field(default=None, gt=0)
     """Largest L2 norm of the gradient; None does not clip."""
-    precision: Literal["float32", "bfloat16", "float64"] = "float32"
-    """bfloat16 computes the forward pass in mixed precision; parameters stay float32."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Rows that a rank computes at once: of more, gradients are accumulated. Changes memory, not the result."""
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    """bfloat16 and float16 compute the forward pass in mixed precision; parameters stay float32. float16 scales the
+    loss, and skips steps whose gradient overflows: for GPUs without bfloat16."""
+    compression: Literal["none", "float16"] = "none"
+    """How gradients travel between ranks: as they are, or as means rounded to float16, in half the bytes."""
     augment: bool = True
     shuffle_groups: int = Field(default=8, ge=1)
     """Row groups whose rows are mixed: more mix better and keep more encoded row groups in memory."""
     validate_every: int = Field(default=100, ge=1)
     """Steps between validations; a checkpoint is written at each."""
+    patience: int | None = Field(default=None, ge=1)
+    """Validations in a row without a better primary figure that end the training; None trains all steps. Federated
+    rounds are always trained to the end."""
+    keep: int = Field(default=2, ge=1)
+    """Newest checkpoints that are kept, beside the best."""
+    attempts: int = Field(default=3, ge=1)
+    """Times that the ranks are started: one that is lost costs the steps since the newest checkpoint."""
     engine: Literal["horovod", "ddp", "single"] = "horovod"
     ranks: int = Field(default=2, ge=1)
     threads: int = Field(default=1, ge=1)
     """Threads that a rank computes with."""
+    disk_cache_gib: float | None = Field(default=None, gt=0)
+    """Local disk of a machine for row groups of a lake that is far away; None: each epoch reads them again."""
 
     @model_validator(mode="after")
     def _single_is_one(self) -> Self:

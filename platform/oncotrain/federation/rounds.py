@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from flwr.app import Message
@@ -21,7 +21,7 @@ from oncotrain.training.checkpoint import save_checkpoint
 from oncotrain.training.evaluation import choose
 from oncotrain.training.rank import Point, best_point
 from oncotrain.training.run import RunDirectory, json_figures
-from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
+from oncotrain.training.state import get_parameters, initial_state, set_parameters
 
 Parameters = Sequence[np.ndarray]
 
@@ -118,8 +118,7 @@ class Rounds:
         self.run.write_metrics(self.points)
         if best_point(self.points, self.task.primary) is point:
             set_parameters(self._state.model, parameters)
-            best = TrainState(self._state.model, self._state.optimizer, step)
-            save_checkpoint(self.run, "best", best, {})
+            save_checkpoint(self.run, "best", replace(self._state, step=step), {})
         get_logger(run=self.run.name, stage="federate").info(
             "after round %d of %d: validation %s %s",
             *(number, self.federated.rounds, self.task.primary, figures[self.task.primary]),

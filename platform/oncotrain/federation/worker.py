@@ -7,10 +7,10 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
@@ -29,6 +29,7 @@ from oncotrain.training.collective import Collective, device
 from oncotrain.training.data import RunData, local_statistics, open_data
 from oncotrain.training.evaluation import find_units, predict, validate
 from oncotrain.training.fit import StepLoss, fit
+from oncotrain.training.process import prepare_process
 from oncotrain.training.run import RunDirectory, json_figures
 from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
 
@@ -56,7 +57,7 @@ class Worker:
             "test": self._test,
             "stop": self._stop,
         }
-        torch.set_num_threads(config.train.threads)
+        prepare_process(config.train.threads)
 
     def answer(self, content: bytes) -> bytes:
         """The reply to a request, both packed parcels. Whatever fails becomes a code; the site's log says more."""
@@ -124,7 +125,7 @@ class Worker:
         validated = self._validate(state, plan) if request.body["validate"] else Parcel()
         rows = self.data.rows("train")
         self.state, history = fit(
-            TrainState(state.model, state.optimizer, int(request.body["step"])),
+            replace(state, step=int(request.body["step"])),
             self.federated.local_steps,
             task=self.data.task,
             plan=plan,

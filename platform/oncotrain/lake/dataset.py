@@ -1,9 +1,7 @@
 """Reading a published dataset, by row: neither Spark nor Java, and no row less than its manifest states."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import FileEntry, Manifest, dataset_versions, read_manifest
 from oncotrain.lake.names import require_slug
 from oncotrain.lake.packing import open_parquet, read_footer
+from oncotrain.lake.row_group_cache import DiskCache, MemoryCache
 from oncotrain.lake.schema import decode_value, require_columns, unischema_of
 
 Row = dict[str, Any]
@@ -26,8 +25,16 @@ Row = dict[str, Any]
 CACHE_BYTES = 512 << 20
 
 
-def open_dataset(lake: Lake, name: str, version: str | None = None, cache_bytes: int = CACHE_BYTES) -> "Dataset":
+def open_dataset(
+    lake: Lake,
+    name: str,
+    version: str | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    disk_cache: DiskCache | None = None,
+) -> "Dataset":
     """Open a published version, by default the newest, and compare every Parquet footer with the manifest.
+
+    Encoded row groups are kept in memory up to `cache_bytes`, and in `disk_cache` where there is one.
 
     Raises UserError if there is no such dataset, DataError (exit code 3) naming the file, what was expected and what
     was found if a file or a row group is missing.
@@ -39,7 +46,7 @@ def open_dataset(lake: Lake, name: str, version: str | None = None, cache_bytes:
         raise UserError(f"{lake.uri} has no dataset {name!r}; published: {published}")
     if version is not None and version not in versions:
         raise UserError(f"{lake.uri}: dataset {name!r} has no version {version!r}; published: {', '.join(versions)}")
-    dataset = Dataset(lake, read_manifest(lake, name, version or versions[-1]), cache_bytes)
+    dataset = Dataset(lake, read_manifest(lake, name, version or versions[-1]), cache_bytes, disk_cache)
     dataset.check()
     return dataset
 
@@ -50,7 +57,9 @@ class Dataset:
     Pickles as its address (lake, name, version): another process opens it afresh.
     """
 
-    def __init__(self, lake: Lake, manifest: Manifest, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, lake: Lake, manifest: Manifest, cache_bytes: int = CACHE_BYTES, disk_cache: DiskCache | None = None
+    ) -> None:
         self.lake = lake
         self.manifest = manifest
         self.schema: Unischema = unischema_of(manifest.kind, manifest.columns)
@@ -58,10 +67,10 @@ class Dataset:
         """Rows of each row group, in storage order."""
         self._places = [(file, group) for file in manifest.files for group in range(len(file.row_groups))]
         self._ends = np.cumsum(self.group_sizes)
-        self._cache = _Cache(cache_bytes)
+        self._memory, self._disk = MemoryCache(cache_bytes), disk_cache
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_dataset, (self.lake, self.manifest.name, self.manifest.version, self._cache.limit)
+        return open_dataset, (self.lake, self.manifest.name, self.manifest.version, self._memory.limit, self._disk)
 
     @property
     def rows(self) -> int:
@@ -99,7 +108,7 @@ class Dataset:
         result = []
         for row in np.asarray(rows, dtype=np.int64):
             group = self._group_of(int(row))
-            table = self._cache.get((group, *columns), partial(self._row_group, group, columns))
+            table = self._memory.get((group, *columns), partial(self._row_group, group, columns))
             result.append(self._decode(table, int(row) - self._start(group)))
         return result
 
@@ -126,7 +135,11 @@ class Dataset:
 
     def _row_group(self, group: int, columns: Sequence[str]) -> pa.Table:
         file, index = self._places[group]
-        return self._read(file, lambda parquet: parquet.read_row_group(index, columns=list(columns), use_threads=False))
+
+        def load() -> pa.Table:
+            return self._read(file, lambda parquet: parquet.read_row_group(index, list(columns), use_threads=False))
+
+        return self._disk.get(f"{file.sha256} {index} {','.join(columns)}", load) if self._disk else load()
 
     def _read(self, file: FileEntry, read: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:
         """What `read` gets from an opened file, whose footer is compared again: it may have changed since."""
@@ -158,24 +171,3 @@ class Dataset:
 
 def _whole(parquet: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
     return parquet.read(columns=list(columns), use_threads=False)
-
-
-class _Cache:
-    """Least recently used encoded row groups, up to a number of bytes; safe for threads."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._tables: OrderedDict[tuple[int | str, ...], pa.Table] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
-
-    def get(self, key: tuple[int | str, ...], load: Callable[[], pa.Table]) -> pa.Table:
-        with self._lock:
-            if key not in self._tables:
-                self._tables[key] = load()
-                self._bytes += self._tables[key].nbytes
-            self._tables.move_to_end(key)
-            table = self._tables[key]
-            while self._bytes > self.limit:
-                self._bytes -= self._tables.popitem(last=False)[1].nbytes
-            return table

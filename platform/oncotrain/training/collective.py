@@ -19,7 +19,8 @@ class Collective(Protocol):
     """Number of this rank on its machine; chooses the GPU where there is one."""
 
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor by its sum over the ranks. Shapes and dtypes agree between ranks."""
+        """Replace each tensor by its sum over the ranks. All have one dtype; shapes and dtype agree between
+        ranks."""
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor by that of rank 0."""
@@ -44,6 +45,15 @@ class Alone:
     def gather(self, value: T) -> list[T]:
         """One value."""
         return [value]
+
+
+def flat_sum(tensors: Sequence[torch.Tensor], reduce: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Replace tensors of one dtype by what `reduce` makes of all of them laid end to end: one message, not many."""
+    parts = torch.split(
+        reduce(torch.cat([tensor.reshape(-1) for tensor in tensors])), [tensor.numel() for tensor in tensors]
+    )
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def device(collective: Collective) -> torch.device:

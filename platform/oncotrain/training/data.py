@@ -1,6 +1,9 @@
 """What a run works on: the task, the dataset, the frozen split, and the plan made from training rows alone."""
 
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,12 @@ from oncotrain.config.training import RunConfig, SplitConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.row_group_cache import DiskCache
 from oncotrain.lake.split import Part, Split, load_split, make_split, save_split
 from oncotrain.tasks import Plan, Sums, Task, create_task
+
+ROW_GROUPS = Path(tempfile.gettempdir()) / f"oncotrain-row-groups-{os.getuid()}"
+"""Where ranks of this machine share row groups; YARN and Spark set TMPDIR to a container's own scratch space."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,9 @@ def open_data(lake: Lake, config: RunConfig, source: str, version: str | None = 
         version: The dataset's version; None is the newest.
     """
     task = create_task(config.task, source)
-    dataset = open_dataset(lake, config.dataset or task.dataset, version)
+    limit = config.train.disk_cache_gib
+    disk_cache = DiskCache(ROW_GROUPS, int(limit * 2**30)) if limit else None
+    dataset = open_dataset(lake, config.dataset or task.dataset, version, disk_cache=disk_cache)
     return RunData(task, dataset, _frozen_split(lake, dataset, config.split, source))
 
 

@@ -1,8 +1,9 @@
 """The one training loop: every arm, whether central, local or federated, calls `fit`."""
 
 import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -65,13 +66,13 @@ def fit(
     state.model.train()
     with closing(source):
         history = [_step(step, state, attempt(partial(next, source)), task, train, collective) for step in numbers]
-    return TrainState(state.model, state.optimizer, state.step + steps), history
+    return replace(state, step=state.step + steps), history
 
 
 def _step(
     step: int,
     state: TrainState,
-    batch: Batch | UserError | None,
+    batch: list[Batch] | UserError,
     task: Task,
     train: TrainConfig,
     collective: Collective,
@@ -81,21 +82,21 @@ def _step(
     totals = torch.zeros(3, dtype=parameters[0].dtype, device=parameters[0].device)  # loss, count, failed ranks
     if isinstance(batch, UserError):
         totals[2] = 1
-    elif batch is not None:
-        loss, count = _loss(step, state.model, batch, task, train, collective)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
-        totals[:2] = torch.stack([loss.detach(), count.to(loss)])
+    else:
+        totals[:2] = _accumulate(step, state, batch, task, train, collective)
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    collective.sum_([*gradients, totals])
+    _mean_over_ranks(gradients, totals, train, collective)
     total, items, failed = totals.tolist()
     if failed:
         successes(collective.gather(batch if isinstance(batch, UserError) else None))
     if not items:
         return StepLoss(step, math.nan, 0.0)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient.div_(items)
+        parameter.grad = gradient
+    state.scaler.unscale_(state.optimizer)
     norm = torch.nn.utils.get_total_norm(gradients)
-    if not (math.isfinite(total) and torch.isfinite(norm)):
+    overflow = state.scaler.is_enabled() and state.scaler.get_scale() >= 1  # may be mended by a smaller scale
+    if not (math.isfinite(total) and (overflow or torch.isfinite(norm))):
         raise UserError(
             f"step {step}: loss {total / items} or gradient norm {norm.item()} is not finite;"
             " lower train.optimizer.lr, set train.clip_norm, or look for extreme values in the data"
@@ -104,26 +105,54 @@ def _step(
         torch.nn.utils.clip_grads_with_norm_(parameters, train.clip_norm, norm)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(step, train)
-    state.optimizer.step()
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
     return StepLoss(step, total / items, items)
 
 
-def _loss(
-    step: int, model: torch.nn.Module, batch: Batch, task: Task, train: TrainConfig, collective: Collective
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Loss sum and count of this rank's rows; dropout is a function of (seed, step, rank), hence of the world size."""
-    parameter = trainable(model)[0]
-    placed = {
-        name: tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else None)
-        for name, tensor in batch.items()
-    }
-    devices = [parameter.device] if parameter.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), _precision(train, parameter.device):
+def _accumulate(
+    step: int, state: TrainState, pieces: Sequence[Batch], task: Task, train: TrainConfig, collective: Collective
+) -> torch.Tensor:
+    """Add the gradient of this rank's loss sum; the sum and the count of its rows (2,).
+
+    Dropout is a function of (seed, step, rank) and of the pieces, hence of the world size.
+    """
+    parameter = trainable(state.model)[0]
+    sums = torch.zeros(2, dtype=parameter.dtype, device=parameter.device)
+    with torch.random.fork_rng([parameter.device] if parameter.device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence((train.seed, step, collective.rank)).generate_state(1)[0]))
-        return task.loss(model, placed)
+        for piece in pieces:
+            placed = {
+                name: tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else None)
+                for name, tensor in piece.items()
+            }
+            with _precision(train, parameter.device):
+                loss, count = task.loss(state.model, placed)
+            state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch
+            sums += torch.stack([loss.detach(), count]).to(sums)
+    return sums
+
+
+def _mean_over_ranks(
+    gradients: Sequence[torch.Tensor], totals: torch.Tensor, train: TrainConfig, collective: Collective
+) -> None:
+    """Replace `totals` by its sum over the ranks, each gradient by its sum over the ranks divided by the items.
+
+    In float16 the means travel: sums over many items would leave its range.
+    """
+    if train.compression == "none":
+        collective.sum_([*gradients, totals])
+        for gradient in gradients:
+            gradient.div_(totals[1].clamp(min=1))
+        return
+    collective.sum_([totals])
+    halves = [gradient.div_(totals[1].clamp(min=1)).half() for gradient in gradients]
+    collective.sum_(halves)
+    for gradient, half in zip(gradients, halves, strict=True):
+        gradient.copy_(half)
 
 
 def _precision(train: TrainConfig, device: torch.device) -> AbstractContextManager[None]:
-    if train.precision != "bfloat16":
+    if train.precision not in ("bfloat16", "float16"):
         return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=getattr(torch, train.precision))

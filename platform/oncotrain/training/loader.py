@@ -18,6 +18,7 @@ from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, steps_
 T = TypeVar("T")
 
 Batch = dict[str, torch.Tensor]
+"""What a task collates of some rows."""
 
 
 def read_rows(dataset: Dataset, numbers: Sequence[int], task: Task, plan: Plan) -> list[Row]:
@@ -42,8 +43,8 @@ def batches(
     rows: np.ndarray,
     train: TrainConfig,
     collective: Collective,
-) -> Iterator[Batch | None]:
-    """This rank's slice of the global batch of each step; None where it has no row.
+) -> Iterator[list[Batch]]:
+    """This rank's slice of the global batch of each step, in pieces of `train.micro_batch` rows; none without a row.
 
     Args:
         steps: Step numbers since the beginning of the training; they need not begin with an epoch.
@@ -57,8 +58,16 @@ def batches(
             order = epoch_order(train.seed, epoch, dataset.group_sizes, rows, train.shuffle_groups)
         start = step % per_epoch * train.batch_size
         mine = rank_slice(order[start : start + train.batch_size], collective.rank, collective.world)
-        rngs = [row_rng(train.seed, epoch, int(row)) for row in mine] if train.augment else None
-        yield task.collate(read_rows(dataset, mine.tolist(), task, plan), plan, rngs) if len(mine) else None
+        size = train.micro_batch or train.batch_size
+        pieces = [mine[at : at + size].tolist() for at in range(0, len(mine), size)]
+        yield [
+            task.collate(
+                read_rows(dataset, piece, task, plan),
+                plan,
+                [row_rng(train.seed, epoch, row) for row in piece] if train.augment else None,
+            )
+            for piece in pieces
+        ]
 
 
 def prefetch(items: Iterator[T], ahead: int = 2) -> Generator[T]:

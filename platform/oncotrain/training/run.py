@@ -43,6 +43,14 @@ class RunDirectory:
     def exists(self, *parts: str) -> bool:
         return self.lake.exists("runs", self.name, *parts)
 
+    def names(self, *parts: str) -> list[str]:
+        """Sorted names in a directory of the run; none where it does not exist."""
+        return self.lake.list("runs", self.name, *parts)
+
+    def remove(self, *parts: str) -> None:
+        """Remove a file."""
+        self.lake.fs.rm_file(self.lake.path("runs", self.name, *parts))
+
     def read(self, *parts: str) -> bytes:
         """Raises UserError if there is no such run, DataError if the run lacks the file."""
         try:

@@ -1,4 +1,4 @@
-"""The state of a training: parameters, optimizer and step. All else (rate, batch, randomness) follows from the step."""
+"""The state of a training: parameters, optimizer, loss scale, step. Rate, batch, randomness follow from the step."""
 
 import math
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ class TrainState:
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    """Scale of the loss in float16; disabled, and without effect, in other precisions."""
     step: int
 
 
@@ -26,7 +28,8 @@ def initial_state(task: Task, plan: Plan, train: TrainConfig, device: torch.devi
         torch.manual_seed(train.seed)
         model = task.model(plan)
     model.to(device=device, dtype=torch.float64 if train.precision == "float64" else torch.float32)
-    return TrainState(model, _optimizer(model, train), 0)
+    scaler = torch.amp.GradScaler(device.type if device else "cpu", enabled=train.precision == "float16")
+    return TrainState(model, _optimizer(model, train), scaler, 0)
 
 
 def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -53,7 +56,7 @@ def learning_rate(step: int, train: TrainConfig) -> float:
 
     Cosine: Loshchilov and Hutter 2017, SGDR, arXiv:1608.03983, without restarts.
     """
-    peak = train.optimizer.lr
+    peak = train.optimizer.lr * train.batch_size / (train.optimizer.base_batch or train.batch_size)
     warmup = round(train.schedule.warmup * train.steps)
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -4,11 +4,11 @@ from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
 from oncotrain.training.engines.ddp import Ddp
-from oncotrain.training.engines.engine import Engine
+from oncotrain.training.engines.engine import Engine, RankLost
 from oncotrain.training.engines.horovod import Horovod
 from oncotrain.training.engines.single import Single
 
-__all__ = ["Engine", "create_engine"]
+__all__ = ["Engine", "RankLost", "create_engine"]
 
 
 def create_engine(name: str, spark: SparkSession | None) -> Engine:

@@ -11,7 +11,8 @@ from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
-from oncotrain.training.collective import Collective, attempt, successes
+from oncotrain.training.collective import Collective, attempt, flat_sum, successes
+from oncotrain.training.engines.engine import RankLost
 
 T = TypeVar("T")
 
@@ -26,7 +27,11 @@ class Ddp:
         """Call `work` in `ranks` tasks of the Spark application."""
         use_gpu = int(self._spark.conf.get("spark.task.resource.gpu.amount", "0") or 0) > 0
         distributor = TorchDistributor(num_processes=ranks, local_mode=False, use_gpu=use_gpu)
-        outcomes = distributor.run(_rank, work, "cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        try:
+            outcomes = distributor.run(_rank, work, "cpu:gloo,cuda:nccl" if use_gpu else "gloo")
+        except Exception as error:
+            # Py4JJavaError, PythonException or RuntimeError, by the place where the barrier stage noticed.
+            raise RankLost(str(error)) from error
         return successes(cast(list[T | UserError], outcomes))
 
 
@@ -40,17 +45,18 @@ def _rank(work: Callable[[Collective], T], backend: str) -> list[T | UserError]:
         dist.destroy_process_group()
 
 
+def _all_reduced(tensor: torch.Tensor) -> torch.Tensor:
+    dist.all_reduce(tensor)
+    return tensor
+
+
 class _TorchCollective:
     def __init__(self) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.local_rank = int(os.environ["LOCAL_RANK"])
 
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        dist.all_reduce(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.copy_(part.view_as(tensor))
+        flat_sum(tensors, _all_reduced)
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:

@@ -10,7 +10,8 @@ from hdfs_native.fsspec import HdfsFileSystem
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
-from oncotrain.training.collective import Collective, attempt, successes
+from oncotrain.training.collective import Collective, attempt, flat_sum, successes
+from oncotrain.training.engines.engine import RankLost
 
 T = TypeVar("T")
 
@@ -30,16 +31,20 @@ class Horovod:
         HdfsFileSystem.clear_instance_cache()
         # One machine: loopback, or Gloo may pick an interface that does not route to itself.
         nics = {"lo"} if str(self._spark.sparkContext.master).startswith("local") else None
-        outcomes: list[T | UserError] = horovod.spark.run(
-            _rank,
-            args=(work,),
-            num_proc=ranks,
-            use_gloo=True,
-            nics=nics,
-            stdout=sys.stderr,
-            stderr=sys.stderr,
-            verbose=0,
-        )
+        try:
+            outcomes: list[T | UserError] = horovod.spark.run(
+                _rank,
+                args=(work,),
+                num_proc=ranks,
+                use_gloo=True,
+                nics=nics,
+                stdout=sys.stderr,
+                stderr=sys.stderr,
+                verbose=0,
+            )
+        except Exception as error:
+            # Horovod knows no exception of its own for it; what the rank said is in its log.
+            raise RankLost(str(error)) from error
         return successes(outcomes)
 
 
@@ -63,9 +68,7 @@ class _HorovodCollective:
         self.rank, self.world, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        summed = self._hvd.grouped_allreduce([tensor.cpu() for tensor in tensors], op=self._hvd.Sum)
-        for tensor, value in zip(tensors, summed, strict=True):
-            tensor.copy_(value)
+        flat_sum(tensors, lambda flat: self._hvd.allreduce_(flat.cpu(), op=self._hvd.Sum, name="sum"))
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:

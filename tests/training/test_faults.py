@@ -1,0 +1,94 @@
+"""Ranks that are killed: the run goes on from its newest checkpoint, or says that it cannot."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from pyspark.sql import SparkSession
+
+from oncotrain.errors import DataError
+from oncotrain.lake.filesystem import Lake
+from oncotrain.training.central import train_centralized
+from oncotrain.training.checkpoint import newest_step
+from oncotrain.training.collective import Collective
+from oncotrain.training.data import open_data
+from oncotrain.training.engines import RankLost, create_engine
+from oncotrain.training.run import RunDirectory, run_name
+from support.runs import copy_lake, last_parameters, run_config
+
+pytestmark = pytest.mark.timeout(600)
+
+ENGINES = {"horovod": "horovod.spark.task.gloo_exec_fn", "ddp": "torch.distributed"}
+"""What stands in the command line of a rank's process."""
+
+
+def kill_a_rank(engine: str) -> None:
+    """Kill the youngest process of a rank, without a chance to say goodbye."""
+    ranks = [
+        process
+        for process in psutil.process_iter(["cmdline", "create_time", "name"])
+        if ENGINES[engine] in " ".join(process.info["cmdline"] or []) and "python" in process.info["name"]
+    ]
+    max(ranks, key=lambda process: process.info["create_time"]).kill()
+
+
+@pytest.mark.parametrize("engine", ["horovod", "ddp"])
+def test_a_killed_rank_costs_the_steps_since_the_checkpoint(spark: SparkSession, trained_on: Lake, tmp_path, engine):
+    settings = {"steps": 400, "validate_every": 40, "precision": "float64"}
+    undisturbed = copy_lake(trained_on, tmp_path / "undisturbed")
+    expected = train_centralized(None, undisturbed, run_config("drug_response", **settings), source="test.yaml")
+
+    lake = copy_lake(trained_on, tmp_path / "lake")
+    config = run_config("drug_response", **settings, engine=engine, ranks=2)
+    sha256 = open_data(lake, config, "test.yaml").dataset.manifest.sha256
+    run = RunDirectory(lake, run_name("drug_response", "centralized", config, sha256))
+    killed_at = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 300
+        while newest_step(run) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        kill_a_rank(engine)
+        killed_at.append(newest_step(run))
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = train_centralized(spark, lake, config, source="test.yaml")
+    killer.join()
+    assert killed_at[0] is not None
+    assert killed_at[0] < newest_step(run) == "step-000000400"
+    assert [point["step"] for point in run.read_metrics()] == list(range(40, 401, 40))
+    pairs = zip(last_parameters(undisturbed, expected["run"]), last_parameters(lake, summary["run"]), strict=True)
+    assert max(np.abs(a - b).max() for a, b in pairs) < 1e-5
+    assert summary["figures"] == pytest.approx(expected["figures"], abs=1e-5, nan_ok=True)
+
+
+def test_ranks_that_are_lost_again_and_again_end_the_run(trained_on: Lake, tmp_path: Path, monkeypatch):
+    class Lost:
+        starts = 0
+
+        def run(self, _work: object, _ranks: int) -> None:
+            self.starts += 1
+            raise RankLost("killed")
+
+    engine = Lost()
+    monkeypatch.setattr("oncotrain.training.central.create_engine", lambda _name, _spark: engine)
+    lake = copy_lake(trained_on, tmp_path / "lake")
+    with pytest.raises(DataError, match="were lost 2 times"):
+        train_centralized(None, lake, run_config("drug_response", attempts=2), source="test.yaml")
+    assert engine.starts == 2
+
+
+def test_an_engine_names_a_lost_rank(spark: SparkSession):
+    def die(ranks: Collective) -> None:
+        if ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        ranks.gather(0)
+
+    with pytest.raises(RankLost):
+        create_engine("horovod", spark).run(die, 2)

@@ -1,0 +1,65 @@
+"""What MLflow has of a run, asked through its own client, on a real store."""
+
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from oncotrain import __version__
+from oncotrain.lake.filesystem import Lake
+from oncotrain.training import rank
+from oncotrain.training.central import train_centralized
+from oncotrain.training.run import RunDirectory
+from support.runs import copy_lake, run_config
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)  # where MLflow puts the files beside a local store
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def test_a_run_is_shown_with_its_validations_and_files(trained_on: Lake, tmp_path, store):
+    lake = copy_lake(trained_on, tmp_path / "lake")
+    config = run_config("drug_response")
+    summary = train_centralized(None, lake, config, source="test.yaml", tracking=store)
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("drug_response")
+    [run] = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.optimizer.lr"] == str(config.train.optimizer.lr)
+    assert run.data.tags["dataset_sha256"] == summary["dataset"]["sha256"]
+    assert run.data.tags["code_version"] == __version__
+    shown = {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, "loss")}
+    assert shown == {point["step"]: point["loss"] for point in RunDirectory(lake, summary["run"]).read_metrics()}
+    assert run.data.metrics["test_rmse"] == summary["figures"]["rmse"]
+    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {
+        "config.yaml",
+        "plan.json",
+        "figures.json",
+        "summary.json",
+    }
+
+
+def test_a_resumed_run_is_one_run(trained_on: Lake, tmp_path, store, monkeypatch):
+    lake = copy_lake(trained_on, tmp_path / "lake")
+    config = run_config("drug_response", steps=3, validate_every=1)
+    validate, calls = rank.validate, []
+
+    def interrupted(*arguments, **settings):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return validate(*arguments, **settings)
+
+    monkeypatch.setattr(rank, "validate", interrupted)
+    client = MlflowClient(tracking_uri=store)
+    with pytest.raises(KeyboardInterrupt):
+        train_centralized(None, lake, config, source="test.yaml", tracking=store)
+    number = client.get_experiment_by_name("drug_response").experiment_id
+    [killed] = client.search_runs([number])
+    assert killed.info.status == "KILLED"
+    train_centralized(None, lake, config, source="test.yaml", tracking=store)
+    [run] = client.search_runs([number])
+    assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3]
