@@ -23,14 +23,20 @@ pytestmark = pytest.mark.timeout(600)  # every rank imports torch afresh, DDP's 
 
 @pytest.fixture(scope="session")
 def work(trained_on: Lake) -> Callable[[Collective], Trained]:
-    """Both tasks, in both precisions, from parameters that only rank 0 has right; no name of a test's module in it."""
+    """Both tasks, in both precisions and with compressed gradients, from parameters that only rank 0 has right.
+
+    No name of a test's module is in it: it is pickled.
+    """
     plans = {}
     configs = {}
     for task in ("histology", "drug_response"):
-        for precision in ("float32", "float64"):
-            config = run_config(task, precision=precision)
-            configs[f"{task} {precision}"] = config
-            plans[f"{task} {precision}"] = plan_alone(open_data(trained_on, config, "test.yaml"))
+        for way, train in {
+            "float32": {"precision": "float32"},
+            "float64": {"precision": "float64"},
+            "compressed": {"compression": "float16", "optimizer": {"name": "sgd", "lr": 0.01}},
+        }.items():
+            configs[f"{task} {way}"] = run_config(task, **train)
+            plans[f"{task} {way}"] = plan_alone(open_data(trained_on, configs[f"{task} {way}"], "test.yaml"))
 
     def train_all(collective: Collective) -> Trained:
         trained = {}
@@ -70,7 +76,7 @@ def test_two_processes_train_as_one(spark: SparkSession, work, alone, name):
     assert len(ranks) == 2
     for trained in ranks:
         for case, layers in trained.items():
-            tolerance = 1e-10 if case.endswith("float64") else 1e-5
+            tolerance = {"float32": 1e-5, "float64": 1e-10, "compressed": 1e-4}[case.split()[1]]
             assert max(np.abs(a - b).max() for a, b in zip(layers, alone[case], strict=True)) < tolerance, case
 
 
