@@ -67,6 +67,8 @@ class TrainConfig(Frozen):
     ranks: int = Field(default=2, ge=1)
     threads: int = Field(default=1, ge=1)
     """Threads that a rank computes with."""
+    readers: int = Field(default=1, ge=1)
+    """Threads that read, decode and augment for a rank, beside those that compute."""
     disk_cache_gib: float | None = Field(default=None, gt=0)
     """Local disk of a machine for row groups of a lake that is far away; None: each epoch reads them again."""
 

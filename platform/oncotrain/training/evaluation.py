@@ -142,4 +142,4 @@ def _over_units(
 
 def _contents(units: Sequence[Unit], task: Task, plan: Plan, dataset: Dataset) -> Generator[tuple[Unit, Row]]:
     """Each unit with what it is assembled to, read ahead of its use."""
-    return prefetch((unit, task.assemble(read_rows(dataset, unit.rows, task, plan))) for unit in units)
+    return prefetch(lambda unit: (unit, task.assemble(read_rows(dataset, unit.rows, task, plan))), units)

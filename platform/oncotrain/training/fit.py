@@ -1,9 +1,10 @@
 """The one training loop: every arm, whether central, local or federated, calls `fit`."""
 
 import math
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset
 from oncotrain.tasks import Plan, Task
 from oncotrain.training.collective import Collective, attempt, successes
-from oncotrain.training.loader import Batch, batches, prefetch
+from oncotrain.training.loader import Batch, batches
 from oncotrain.training.state import TrainState, learning_rate, trainable
 
 
@@ -27,6 +28,8 @@ class StepLoss:
     """Mean loss of the labelled items before the step; NaN where there were none."""
     count: float
     """Labelled items."""
+    waited: float = field(default=0.0, compare=False)
+    """Seconds that this rank waited for its batch: none where its readers keep up."""
 
 
 def fit(
@@ -60,12 +63,15 @@ def fit(
     if not len(rows):
         raise DataError(f"{dataset.uri}: no row to train on")
     numbers = range(state.step, state.step + steps)
-    source = prefetch(
-        batches(numbers, task=task, plan=plan, dataset=dataset, rows=rows, train=train, collective=collective)
-    )
+    source = batches(numbers, task=task, plan=plan, dataset=dataset, rows=rows, train=train, collective=collective)
     state.model.train()
     with closing(source):
-        history = [_step(step, state, attempt(partial(next, source)), task, train, collective) for step in numbers]
+        history = []
+        for step in numbers:
+            began = time.perf_counter()
+            batch = attempt(partial(next, source))
+            waited = time.perf_counter() - began
+            history.append(replace(_step(step, state, batch, task, train, collective), waited=waited))
     return replace(state, step=state.step + steps), history
 
 

@@ -1,8 +1,10 @@
-"""Batches of one rank, read, decoded and collated in a background thread while the model computes."""
+"""Batches of one rank, read, decoded and collated in background threads while the model computes."""
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +17,7 @@ from oncotrain.tasks import Plan, Row, Task
 from oncotrain.training.collective import Collective
 from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, steps_per_epoch
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 Batch = dict[str, torch.Tensor]
@@ -43,7 +46,7 @@ def batches(
     rows: np.ndarray,
     train: TrainConfig,
     collective: Collective,
-) -> Iterator[list[Batch]]:
+) -> Generator[list[Batch]]:
     """This rank's slice of the global batch of each step, in pieces of `train.micro_batch` rows; none without a row.
 
     Args:
@@ -51,36 +54,36 @@ def batches(
         rows: Selected row numbers (n,) int64, n > 0.
     """
     per_epoch = steps_per_epoch(len(rows), train.batch_size)
-    epoch, order = -1, rows
-    for step in steps:
-        if step // per_epoch != epoch:
-            epoch = step // per_epoch
-            order = epoch_order(train.seed, epoch, dataset.group_sizes, rows, train.shuffle_groups)
-        start = step % per_epoch * train.batch_size
-        mine = rank_slice(order[start : start + train.batch_size], collective.rank, collective.world)
-        size = train.micro_batch or train.batch_size
-        pieces = [mine[at : at + size].tolist() for at in range(0, len(mine), size)]
-        yield [
-            task.collate(
-                read_rows(dataset, piece, task, plan),
-                plan,
-                [row_rng(train.seed, epoch, row) for row in piece] if train.augment else None,
-            )
-            for piece in pieces
-        ]
+    size = train.micro_batch or train.batch_size
+
+    @lru_cache(maxsize=2)  # readers work on the end of one epoch and the beginning of the next
+    def order(epoch: int) -> np.ndarray:
+        return epoch_order(train.seed, epoch, dataset.group_sizes, rows, train.shuffle_groups)
+
+    def collate(epoch: int, piece: list[int]) -> Batch:
+        rngs = [row_rng(train.seed, epoch, row) for row in piece] if train.augment else None
+        return task.collate(read_rows(dataset, piece, task, plan), plan, rngs)
+
+    def make(step: int) -> list[Batch]:
+        epoch, start = step // per_epoch, step % per_epoch * train.batch_size
+        mine = rank_slice(order(epoch)[start : start + train.batch_size], collective.rank, collective.world)
+        return [collate(epoch, mine[at : at + size].tolist()) for at in range(0, len(mine), size)]
+
+    return prefetch(make, steps, train.readers)
 
 
-def prefetch(items: Iterator[T], ahead: int = 2) -> Generator[T]:
-    """The same items, up to `ahead` of them made before they are asked for, by one thread.
+def prefetch(make: Callable[[S], T], items: Iterable[S], threads: int = 1) -> Generator[T]:
+    """What `make` makes of each item, in order, two a thread made before they are asked for.
 
-    An exception of `items` is raised where its item would have been. Closing the generator ends the thread.
+    An exception is raised where its result would have been. Closing the generator ends the threads.
     """
-    end = object()
-    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+    ahead = iter(items)
     try:
-        made = deque(executor.submit(next, items, end) for _ in range(ahead))
-        while (item := made.popleft().result()) is not end:
-            made.append(executor.submit(next, items, end))
-            yield item  # type: ignore[misc]  # the sentinel is gone
+        made = deque(executor.submit(make, item) for item in islice(ahead, 2 * threads))
+        while made:
+            result = made.popleft().result()
+            made.extend(executor.submit(make, item) for item in islice(ahead, 1))
+            yield result
     finally:
         executor.shutdown(cancel_futures=True)

@@ -1,0 +1,230 @@
+"""The reader alone, beside its limit and its peers, in one run: rows a second and CPU milliseconds a row.
+
+    python tests/benchmarks/reader.py --work DIR [--lake hdfs://namenode:8020/lakes/centre] [--repetitions 5]
+
+Rows are 256 x 256 tiles with their instance masks, cut from ../shared/data/histology. Every way reads all of them four
+times to warm up, then again in turn with the others; medians and ranges over the repetitions are printed, and as JSON.
+`--lake` names a laid-out lake in HDFS, to which the dataset is copied and from which it is read as well.
+"""
+
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import torch
+import typer
+from petastorm import make_reader
+from petastorm.codecs import CompressedImageCodec
+from petastorm.etl.dataset_metadata import materialize_dataset
+from petastorm.unischema import Unischema, UnischemaField, dict_to_spark_row
+from pyspark.sql import SparkSession
+
+from oncotrain.config.slides import SlidesConfig
+from oncotrain.job import run_job
+from oncotrain.lake.dataset import Dataset, open_dataset
+from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.layout import apply_layout
+from oncotrain.lake.pool import pool
+from oncotrain.lake.schema import decode_value
+from oncotrain.slides.ingest import ingest_slides
+from oncotrain.spark import spark_session
+from oncotrain.training.loader import prefetch
+from oncotrain.training.sampling import epoch_order
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "histology"
+COLUMNS = ("pixels", "instances")
+BATCH = 16
+EPOCHS = 4
+"""Timed at once, so that what a way has read ahead of its turn weighs little."""
+Rows = Iterator[int]
+"""Numbers of rows as they arrive, for ever: 1 where a reader gives single rows."""
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="folder for the datasets; kept and used again")],
+    lake: Annotated[str | None, typer.Option(help="a laid-out lake in HDFS to read from as well")] = None,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="of every reader")] = 2,
+) -> None:
+    """Print the table; the last line is the same as JSON."""
+    run_job("reader", lambda: measure(work.resolve(), lake, repetitions, threads))
+
+
+def measure(work: Path, remote: str | None, repetitions: int, threads: int) -> dict[str, Any]:
+    """The datasets, then every way in turn."""
+    cv2.setNumThreads(1)
+    spark = spark_session("reader")
+    local = _tiles(spark, work)
+    dataset = open_dataset(local, "tiles")
+    png = work / "png"
+    if not png.exists():
+        _write_png(spark, dataset, png)
+    ways: dict[str, Rows] = {
+        "decoding alone, from memory": _decode_limit(dataset, threads),
+        "oncotrain": _ours(dataset, threads),
+    }
+    if remote:
+        pool(spark, [local], Lake(remote), "tiles")
+        ways["oncotrain, hdfs://"] = _ours(open_dataset(Lake(remote), "tiles", cache_bytes=0), threads)
+        ways["oncotrain, file://, no cache"] = _ours(open_dataset(local, "tiles", cache_bytes=0), threads)
+    spark.stop()
+    ways |= {
+        "Petastorm, thread pool": _petastorm(dataset.uri, "thread", threads),
+        "Petastorm, process pool": _petastorm(dataset.uri, "process", threads),
+        "Petastorm on PNG, thread pool": _petastorm((png / "parquet").as_uri(), "thread", threads),
+        "DataLoader over PNG files": _loose_files(png / "files", threads),
+    }
+    figures = {name: [] for name in ways}
+    for repetition in range(repetitions + 1):
+        for name, rows in ways.items():
+            figure = _timed(rows, EPOCHS * dataset.rows)
+            if repetition:  # the first warms up
+                figures[name].append(figure)
+    summary = {name: _summary(values) for name, values in figures.items()}
+    summary["bytes"] = {"oncotrain": _size(Path(local.path("curated"))), "Petastorm on PNG": _size(png / "parquet")}
+    print(f"| reader, {threads} threads | rows/s | range | CPU ms a row | range |\n|---|---|---|---|---|")
+    for name in ways:
+        rate, cost = summary[name]["rows_per_second"], summary[name]["cpu_ms_per_row"]
+        print(
+            f"| {name} | {rate[1]:.0f} | {rate[0]:.0f} to {rate[2]:.0f} "
+            f"| {cost[1]:.2f} | {cost[0]:.2f} to {cost[2]:.2f} |"
+        )
+    return {"rows": dataset.rows, "threads": threads, **summary}
+
+
+def _tiles(spark: SparkSession, work: Path) -> Lake:
+    """A lake with both sets of images as one dataset of tiles."""
+    lake = Lake((work / "lake").as_uri())
+    apply_layout(lake)
+    config = SlidesConfig(
+        spacing=0.25,
+        tile=256,
+        min_tissue=0.0,
+        classes=("epithelial", "lymphocyte", "macrophage", "neutrophil"),
+        missing_spacing={"image": 0.25},
+        columns={"slide": "image", "id": "slide", "cohort": "dataset", "part": "split"},
+    )
+    ingest_slides(spark, lake, "reader", DATA / "manifest.csv", config)
+    return lake
+
+
+def _write_png(spark: SparkSession, dataset: Dataset, folder: Path) -> None:
+    """The same tiles as the stock way has them: PNG in Petastorm's Parquet, and PNG files."""
+    schema = Unischema(
+        "png",
+        [
+            UnischemaField("pixels", np.uint8, (256, 256, 3), CompressedImageCodec("png"), False),
+            UnischemaField("instances", np.uint16, (256, 256), CompressedImageCodec("png"), False),
+        ],
+    )
+    files = folder / "files"
+    files.mkdir(parents=True)
+    rows = []
+    for number, row in enumerate(dataset.iterate(COLUMNS)):
+        row["instances"] = row["instances"].astype(np.uint16)
+        rows.append(dict_to_spark_row(schema, row))
+        cv2.imwrite(str(files / f"{number}-pixels.png"), row["pixels"][..., ::-1])
+        cv2.imwrite(str(files / f"{number}-instances.png"), row["instances"])
+    target = (folder / "parquet").as_uri()
+    with materialize_dataset(spark, target, schema, row_group_size_mb=16):
+        spark.createDataFrame(rows, schema.as_spark_schema()).coalesce(1).write.parquet(target)
+
+
+def _decode_limit(dataset: Dataset, threads: int) -> Rows:
+    """Nothing but the codec, on bytes that are in memory already."""
+    fields = [dataset.schema.fields[column] for column in COLUMNS]
+    encoded = [
+        row
+        for file in dataset.manifest.files
+        for row in pq.read_table(dataset.path(file), columns=list(COLUMNS)).to_pylist()
+    ]
+    batches = itertools.cycle([encoded[at : at + BATCH] for at in range(0, len(encoded), BATCH)])
+
+    def decode(rows: list[dict[str, bytes]]) -> list[Any]:
+        return [[decode_value(field, row[field.name]) for field in fields] for row in rows]
+
+    yield from map(len, prefetch(decode, batches, threads))
+
+
+def _ours(dataset: Dataset, threads: int) -> Rows:
+    """As training reads: shuffled epochs, batches made ahead by threads."""
+
+    def batches() -> Iterator[list[int]]:
+        for epoch in itertools.count():
+            order = epoch_order(0, epoch, dataset.group_sizes, np.arange(dataset.rows), 8)
+            yield from (order[at : at + BATCH].tolist() for at in range(0, len(order), BATCH))
+
+    yield from map(len, prefetch(lambda rows: dataset.read(rows, COLUMNS), batches(), threads))
+
+
+def _petastorm(uri: str, pool_type: str, threads: int) -> Rows:
+    with make_reader(
+        uri, schema_fields=list(COLUMNS), reader_pool_type=pool_type, workers_count=threads, num_epochs=None, seed=0
+    ) as reader:
+        yield from (1 for _ in reader)
+
+
+class _Files(torch.utils.data.Dataset[Any]):
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.rows = folder, len(list(folder.glob("*-pixels.png")))
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels = cv2.imread(str(self.folder / f"{row}-pixels.png"))
+        return pixels, cv2.imread(str(self.folder / f"{row}-instances.png"), cv2.IMREAD_UNCHANGED)
+
+
+def _loose_files(folder: Path, workers: int) -> Rows:
+    loader = torch.utils.data.DataLoader(
+        _Files(folder), BATCH, shuffle=True, num_workers=workers, persistent_workers=True
+    )
+    while True:
+        yield from (len(pixels) for pixels, _ in loader)
+
+
+def _timed(rows: Rows, count: int) -> tuple[float, float]:
+    """Rows a second and CPU milliseconds a row, of this process and all below it, over at least `count` rows."""
+    cpu, began, read = _cpu_seconds(), time.perf_counter(), 0
+    while read < count:
+        read += next(rows)
+    return read / (time.perf_counter() - began), (_cpu_seconds() - cpu) / read * 1000
+
+
+def _cpu_seconds() -> float:
+    me = psutil.Process(os.getpid())
+    return sum(
+        times.user + times.system for times in (process.cpu_times() for process in [me, *me.children(recursive=True)])
+    )
+
+
+def _summary(values: list[tuple[float, float]]) -> dict[str, list[float]]:
+    """Minimum, median, maximum."""
+    return {
+        name: [min(column), statistics.median(column), max(column)]
+        for name, column in zip(("rows_per_second", "cpu_ms_per_row"), zip(*values, strict=True), strict=True)
+    }
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the pixels and masks in the Parquet files below `folder`."""
+    total = 0
+    for file in folder.rglob("*.parquet"):
+        footer = pq.read_metadata(file)
+        for group, column in itertools.product(range(footer.num_row_groups), range(footer.num_columns)):
+            chunk = footer.row_group(group).column(column)
+            total += chunk.total_compressed_size if chunk.path_in_schema in COLUMNS else 0
+    return total
+
+
+if __name__ == "__main__":
+    typer.run(main)
