@@ -1,6 +1,7 @@
-"""The wheel tool is a folder of scripts, not a package: put it on the path of the tests below."""
+"""The wheel tool and the sizing script belong to no package: put their folders on the path of the tests below."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "deploy" / "wheels"))
+DEPLOY = Path(__file__).parents[2] / "deploy"
+sys.path[:0] = [str(DEPLOY / "wheels"), str(DEPLOY)]
