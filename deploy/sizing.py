@@ -91,7 +91,8 @@ def main(
         "a rank reads": f"{needed.megabytes_per_second_per_rank:,.0f} MB/s",
         "readers of a rank": f"{needed.reader_cores_per_rank:,.1f} cores",
         "HDFS gives": f"{needed.gigabits_per_second_from_hdfs:,.0f} Gbit/s",
-        f"all-reduce, {parameters:,} parameters": f"{needed.allreduce_ms:,.0f} ms beside a step of {needed.step_ms:,.0f} ms",
+        f"all-reduce of {parameters:,} parameters": f"{needed.allreduce_ms:,.0f} ms",
+        f"step of {batch_per_rank} rows": f"{needed.step_ms:,.0f} ms",
     }
     print("| what | needed |\n|---|---|")
     for name, value in rows.items():
