@@ -6,10 +6,10 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-from hdfs_native.fsspec import HdfsFileSystem
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
+from oncotrain.lake.hdfs import Hdfs
 from oncotrain.training.collective import Collective, attempt, successes
 
 T = TypeVar("T")
@@ -27,15 +27,17 @@ class Horovod:
 
         # Horovod forks to see whether it has Gloo, and fsspec empties its caches in the child: an HDFS client, whose
         # threads are not there, would wait for them for ever.
-        HdfsFileSystem.clear_instance_cache()
-        # One machine: loopback, or Gloo may pick an interface that does not route to itself.
-        nics = {"lo"} if str(self._spark.sparkContext.master).startswith("local") else None
+        Hdfs.clear_instance_cache()
+        # One machine: loopback, or Gloo may pick an interface that does not route to itself. A cluster says which of
+        # its networks ranks talk over, or leaves it to Horovod to find one that connects them all.
+        local = str(self._spark.sparkContext.master).startswith("local")
+        nics = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "")
         outcomes: list[T | UserError] = horovod.spark.run(
             _rank,
             args=(work,),
             num_proc=ranks,
             use_gloo=True,
-            nics=nics,
+            nics=set(nics.split(",")) if nics else None,
             stdout=sys.stderr,
             stderr=sys.stderr,
             verbose=0,
