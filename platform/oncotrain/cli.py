@@ -149,6 +149,14 @@ def cluster_env(site: NameOption = "centre") -> None:
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
+@cluster.command("spark-archive")
+def cluster_spark_archive(to: Annotated[str, typer.Option(help="an HDFS folder, a URI")]) -> None:
+    """Upload Spark's jars once, and print the URI for `spark.yarn.archive`."""
+    from oncotrain.cluster.archive import upload_spark
+
+    typer.echo(upload_spark(to))
+
+
 @cluster.command("jars")
 def cluster_jars() -> None:
     """Fetch Hadoop's jars through Maven into the cache, and print their directory."""

@@ -77,6 +77,10 @@ def submit(cluster: Cluster, job: str, options: Sequence[str], **how: Any) -> st
 
 def driver_log(cluster: Cluster) -> str:
     """The end of standard output and error of the newest application's containers."""
+    return "\n".join(f"== {log.relative_to(cluster.logs)}\n{log.read_text()[-3000:]}" for log in newest_logs(cluster))
+
+
+def newest_logs(cluster: Cluster) -> list[Path]:
+    """Standard output and error of the newest application's containers."""
     found = sorted(cluster.logs.glob("nodemanager-*/application_*/container_*/std*"))
-    newest = [log for log in found if log.parents[1].name == max(one.parents[1].name for one in found)]
-    return "\n".join(f"== {log.relative_to(cluster.logs)}\n{log.read_text()[-3000:]}" for log in newest)
+    return [log for log in found if log.parents[1].name == max(one.parents[1].name for one in found)]
