@@ -1,12 +1,15 @@
 """HDFS behind fsspec (hdfs-native: neither Java nor Spark), with errors as Python knows them.
 
 hdfs-native hands most of the NameNode's refusals on as a RuntimeError that holds a Java stack trace. It waits by itself
-for a NameNode that is restarted, some three minutes, and reads from another DataNode where one is gone.
+for a NameNode that is away, some three minutes, and reads from another DataNode where one is gone; the time that the
+NameNode then spends in safe mode is waited for here.
 """
 
 import errno
+import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hdfs_native import AclEntry
@@ -19,12 +22,15 @@ class LostConnectionError(OSError):
     """A daemon is gone. hdfs-native begins no new pipeline for a write; whoever has the bytes can write them again."""
 
 
+class SafeModeError(LostConnectionError):
+    """The NameNode has been started again and does not know all blocks yet: nothing was done."""
+
+
 _REMOTE = re.compile(r'RPCError\("(?:[\w$]+\.)*([\w$]+)", "(.*?)(?:\\n|"\))', re.DOTALL)
 """Class and first line of what the NameNode threw."""
-_NUMBERS = {
-    "AccessControlException": errno.EACCES,
-    "SafeModeException": errno.EROFS,
-}
+_SAFE_MODE = ("SafeModeException", "RetriableException")
+_SAFE_MODE_PATIENCE = 180
+"""Seconds; as long as hdfs-native waits for a NameNode that does not answer."""
 _FULL = ("DSQuotaExceededException", "NSQuotaExceededException")
 
 
@@ -58,18 +64,36 @@ class _Translated:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        return _translating(value) if callable(value) else value
+        # A file that is being written is not taken up where it failed: it is written again, see write_atomic.
+        patience = 0 if type(self._inner).__name__ == "RawFileWriter" else _SAFE_MODE_PATIENCE
+        return _translating(value, patience) if callable(value) else value
 
 
-def _translating(method: Callable[..., Any]) -> Callable[..., Any]:
+def _translating(method: Callable[..., Any], patience: float) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
-        try:
-            value = method(*args, **options)
-        except (RuntimeError, OSError) as error:
-            raise _named(error) from None
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                value = method(*args, **options)
+                break
+            except (RuntimeError, OSError) as error:
+                named = _named(error)
+                if not isinstance(named, SafeModeError) or time.monotonic() > deadline:
+                    raise named from None
+            time.sleep(0.5)
+        if isinstance(value, Iterator):
+            return _iterate(value)
         return _Translated(value) if type(value).__name__ in ("RawFileReader", "RawFileWriter") else value
 
     return call
+
+
+def _iterate(values: Iterator[Any]) -> Iterator[Any]:
+    """Listings are fetched as they are read, and fail then."""
+    try:
+        yield from values
+    except (RuntimeError, OSError) as error:
+        raise _named(error) from None
 
 
 def _named(error: Exception) -> Exception:
@@ -83,4 +107,11 @@ def _named(error: Exception) -> Exception:
     name, message = remote[1], remote[2].replace('\\"', '"')
     if name in _FULL:
         return UserError(f"HDFS is full: {message}; make room there, or ask its administrator for a larger quota")
-    return OSError(_NUMBERS.get(name, errno.EIO), message)
+    if name in _SAFE_MODE:
+        return SafeModeError(errno.EAGAIN, message)
+    return OSError(errno.EACCES if name == "AccessControlException" else errno.EIO, message)
+
+
+# fsspec empties its caches in a forked child (Horovod and Spark fork); a client whose threads are not there would wait
+# for them for ever. So it is let go of before, where it can end.
+os.register_at_fork(before=Hdfs.clear_instance_cache)

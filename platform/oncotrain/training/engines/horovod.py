@@ -9,7 +9,6 @@ import torch
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
-from oncotrain.lake.hdfs import Hdfs
 from oncotrain.training.collective import Collective, attempt, successes
 
 T = TypeVar("T")
@@ -25,9 +24,6 @@ class Horovod:
         """Call `work` in `ranks` tasks of the Spark application."""
         import horovod.spark  # importing it patches subprocess handling: only where it runs
 
-        # Horovod forks to see whether it has Gloo, and fsspec empties its caches in the child: an HDFS client, whose
-        # threads are not there, would wait for them for ever.
-        Hdfs.clear_instance_cache()
         # One machine: loopback, or Gloo may pick an interface that does not route to itself. A cluster says which of
         # its networks ranks talk over, or leaves it to Horovod to find one that connects them all.
         local = str(self._spark.sparkContext.master).startswith("local")
