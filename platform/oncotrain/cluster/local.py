@@ -42,6 +42,6 @@ def status(cluster: Cluster) -> list[str]:
         f"{daemon.name:<16}{f'runs, pid {running[daemon.name].pid}' if daemon.name in running else 'does not run'}"
         for daemon in daemons(cluster)
     ]
-    hdfs = f"{cluster.uri}: {live_datanodes(cluster)} DataNodes; http://{cluster.address('namenode-http')}"
-    yarn = f"YARN: {active_nodemanagers(cluster)} NodeManagers; http://{cluster.address('resourcemanager-http')}"
+    hdfs = f"{cluster.uri} with {live_datanodes(cluster)} DataNodes, http://{cluster.address('namenode-http')}"
+    yarn = f"YARN with {active_nodemanagers(cluster)} NodeManagers, http://{cluster.address('resourcemanager-http')}"
     return [*lines, hdfs, yarn]

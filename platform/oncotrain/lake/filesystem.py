@@ -55,12 +55,16 @@ def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise UserError(f"lake {uri!r}: the NameNode is missing; write hdfs://host:port/path")
     if not path:
         raise UserError(f"lake {uri!r}: the path is missing")
+    try:
+        port = parts.port
+    except ValueError:
+        raise UserError(f"lake {uri!r}: the port is no number; write hdfs://host:port/path") from None
     if parts.scheme == "file":
         return LocalFileSystem(), path
     # In a container of YARN, Spark acts as the account that submitted; so does hdfs-native, where nothing else says so.
     if "SPARK_USER" in os.environ:
         os.environ.setdefault("HADOOP_USER_NAME", os.environ["SPARK_USER"])
-    return Hdfs(host=parts.hostname, port=parts.port), path
+    return Hdfs(host=parts.hostname, port=port), path
 
 
 @dataclass(frozen=True)
