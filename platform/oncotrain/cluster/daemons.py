@@ -1,4 +1,4 @@
-"""The daemons of a local Hadoop, each a JVM of its own: how one is started, found, stopped and killed."""
+"""The daemons of a local Hadoop, each a JVM of its own: how one is started and killed."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from oncotrain.cluster.folder import DATANODES, NODEMANAGERS, Cluster
 from oncotrain.cluster.jars import fetch_jars
-from oncotrain.cluster.processes import DAEMON, MARK, daemons_of, kill, terminate
+from oncotrain.cluster.processes import DAEMON, MARK, daemons_of, kill
 from oncotrain.errors import UserError
 
 _HDFS = "org.apache.hadoop.hdfs.server"
@@ -51,11 +51,6 @@ def start(cluster: Cluster, name: str) -> None:
             stderr=log,
             start_new_session=True,
         )
-
-
-def stop(cluster: Cluster, name: str) -> None:
-    """End the daemon `name` orderly; a NodeManager ends its containers."""
-    terminate([process for key, process in daemons_of(cluster.folder).items() if key == name])
 
 
 def kill_daemon(cluster: Cluster, name: str) -> None:

@@ -27,12 +27,6 @@ def active_nodemanagers(cluster: Cluster) -> int:
     return int(metrics.get("clusterMetrics", {}).get("activeNodes", 0))
 
 
-def applications(cluster: Cluster) -> list[dict[str, Any]]:
-    """YARN's applications, as its REST interface describes them (id, name, state, finalStatus, diagnostics, ...)."""
-    found = _get(cluster, "resourcemanager-http", "ws/v1/cluster/apps").get("apps") or {}
-    return list(found.get("app", []))
-
-
 def wait_for_hdfs(cluster: Cluster, patience: float = 60) -> None:
     """Until the NameNode has left safe mode and both DataNodes are alive. Raises UserError if a daemon has died."""
     _wait(cluster, ("namenode", *DATANODES), lambda: live_datanodes(cluster) == len(DATANODES), patience)
