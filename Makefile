@@ -1,5 +1,6 @@
 # make setup builds .venv and probes every component; everything else builds what is missing first.
-.PHONY: setup environment demo test lint format doctor lock hadoop-jars clean
+.PHONY: setup environment demo test test-cluster test-faults lint format doctor lock hadoop-jars clean
+.PHONY: cluster-up cluster-down cluster-status dist
 
 BIN := .venv/bin
 SOURCES := platform jobs tests deploy
@@ -16,7 +17,23 @@ demo: environment
 	@$(BIN)/oncotrain demo
 
 test: environment
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'not cluster and not faults'
+
+# On real daemons: HDFS and YARN, each a JVM, brought up and taken down by the tests.
+test-cluster: environment
+	$(BIN)/pytest -m cluster tests/cluster
+
+test-faults: environment
+	$(BIN)/pytest -m faults tests/cluster
+
+# A real Hadoop on this machine: make cluster-up SITE=chu-grenoble
+SITE := centre
+cluster-up cluster-down cluster-status: environment
+	@$(BIN)/oncotrain cluster $(@:cluster-%=%) --site $(SITE)
+
+# The package as a zip for spark-submit --py-files.
+dist: environment
+	@$(BIN)/oncotrain dist
 
 lint: environment
 	$(BIN)/ruff check $(SOURCES)
@@ -34,7 +51,7 @@ lock:
 	    --output-file requirements.lock requirements.in
 
 hadoop-jars: environment
-	@$(BIN)/python deploy/hadoop/fetch_jars.py
+	@$(BIN)/oncotrain cluster jars
 
 # What was generated in the checkout; .venv and the cache outside stay.
 clean:

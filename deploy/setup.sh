@@ -58,6 +58,6 @@ step 'oncotrain'
 install --quiet --no-deps --no-build-isolation --editable .
 
 step 'Hadoop jars (for the cluster suites only)'
-$python deploy/hadoop/fetch_jars.py || step 'going on without them'
+.venv/bin/oncotrain cluster jars || step 'going on without them'
 
 inputs_hash >"$stamp"

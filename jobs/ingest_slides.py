@@ -16,7 +16,7 @@ from oncotrain.spark import spark_session
 def main(
     lake: Annotated[str, typer.Option(help="the site's lake: file:///path or hdfs://host:port/path")],
     site: Annotated[str, typer.Option(help="the site's slug, such as chu-grenoble")],
-    manifest: Annotated[Path, typer.Option(help="CSV with one row a slide; paths relative to its folder")],
+    manifest: Annotated[str, typer.Option(help="CSV with one row a slide, a path or URI; slides lie in its folder")],
     config: Annotated[Path, typer.Option(help="such as jobs/configs/ingest_slides.yaml")],
     dataset: Annotated[str, typer.Option(help="name of the dataset to publish")] = "tiles",
 ) -> None:

@@ -4,6 +4,7 @@ Commands import what they need when they run: the doctor must speak where a whee
 """
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +16,17 @@ from oncotrain.doctor import render, run_probes
 from oncotrain.errors import DataError, UserError
 
 LakeOption = Annotated[str, typer.Option(help="the lake's root: file:///path or hdfs://host:port/path")]
+LayoutOption = Annotated[Path | None, typer.Option(help="a layout.yaml of your own; default: the installed one")]
+NameOption = Annotated[str, typer.Option("--site", help="the cluster's name, such as centre or chu-grenoble")]
 SiteOption = Annotated[str, typer.Option(help="the site whose audit is meant")]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 layout = typer.Typer(no_args_is_help=True, help="Lay out a lake's zones, or say what differs.")
+cluster = typer.Typer(no_args_is_help=True, help="A real Hadoop on this machine: HDFS and YARN, each daemon a JVM.")
 audit = typer.Typer(no_args_is_help=True, help="What left a site, and whether that record is whole.")
 app.add_typer(layout, name="layout")
 app.add_typer(audit, name="audit")
+app.add_typer(cluster, name="cluster")
 
 
 def run() -> None:
@@ -76,25 +81,88 @@ def evaluate(lake: LakeOption, run: Annotated[str, typer.Option(help="a finished
 
 
 @layout.command("apply")
-def layout_apply(lake: LakeOption) -> None:
-    """Create the zones that are missing, correct modes and owners; nothing is deleted."""
+def layout_apply(lake: LakeOption, layout: LayoutOption = None) -> None:
+    """Create the zones that are missing, correct modes, owners, ACLs and quotas; nothing is deleted."""
     from oncotrain.lake.filesystem import Lake
-    from oncotrain.lake.layout import apply_layout
+    from oncotrain.lake.layout import apply_layout, load_layout
 
-    for line in apply_layout(Lake(lake)) or ["nothing to do"]:
+    for line in apply_layout(Lake(lake), load_layout(layout)) or ["nothing to do"]:
         typer.echo(line)
 
 
 @layout.command("check")
-def layout_check(lake: LakeOption) -> None:
+def layout_check(lake: LakeOption, layout: LayoutOption = None) -> None:
     """Say how the lake differs from its layout (exit code 3 if it does)."""
     from oncotrain.lake.filesystem import Lake
-    from oncotrain.lake.layout import check_layout
+    from oncotrain.lake.layout import check_layout, load_layout
 
-    differences = check_layout(Lake(lake))
+    differences = check_layout(Lake(lake), load_layout(layout))
     if differences:
         raise DataError("\n".join(differences))
     typer.echo("as laid out")
+
+
+@app.command()
+def dist(to: Annotated[Path, typer.Option(help="the zip to write")] = Path("dist/oncotrain.zip")) -> None:
+    """Write the package as a zip for `spark-submit --py-files`: the same sources, the same bytes."""
+    from oncotrain.cluster.code import write_code
+
+    typer.echo(write_code(to))
+
+
+@cluster.command("up")
+def cluster_up(site: NameOption = "centre") -> None:
+    """Start NameNode, 2 DataNodes, ResourceManager and 2 NodeManagers in clusters/SITE; no harm if they run."""
+    from oncotrain.cluster.folder import named_cluster
+    from oncotrain.cluster.local import status, up
+
+    up(named_cluster(site))
+    typer.echo("\n".join(status(named_cluster(site))))
+    typer.echo(f'to submit to it: eval "$(oncotrain cluster env --site {site})"')
+
+
+@cluster.command("down")
+def cluster_down(site: NameOption = "centre") -> None:
+    """End the cluster's daemons and containers, and remove its folder with all data."""
+    from oncotrain.cluster.folder import named_cluster
+    from oncotrain.cluster.local import down
+
+    down(named_cluster(site))
+
+
+@cluster.command("status")
+def cluster_status(site: NameOption = "centre") -> None:
+    """Say which daemons run, and what HDFS and YARN say of their nodes."""
+    from oncotrain.cluster.folder import named_cluster
+    from oncotrain.cluster.local import status
+
+    typer.echo("\n".join(status(named_cluster(site))))
+
+
+@cluster.command("env")
+def cluster_env(site: NameOption = "centre") -> None:
+    """Print the variables with which spark-submit and oncotrain find the cluster, for `eval`."""
+    from oncotrain.cluster.folder import named_cluster
+    from oncotrain.cluster.submit import environment
+
+    for name, value in environment(named_cluster(site)).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@cluster.command("spark-archive")
+def cluster_spark_archive(to: Annotated[str, typer.Option(help="an HDFS folder, a URI")]) -> None:
+    """Upload Spark's jars once, and print the URI for `spark.yarn.archive`."""
+    from oncotrain.cluster.archive import upload_spark
+
+    typer.echo(upload_spark(to))
+
+
+@cluster.command("jars")
+def cluster_jars() -> None:
+    """Fetch Hadoop's jars through Maven into the cache, and print their directory."""
+    from oncotrain.cluster.jars import fetch_jars
+
+    typer.echo(fetch_jars())
 
 
 @audit.command("show")

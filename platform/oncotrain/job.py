@@ -31,6 +31,10 @@ def run_job(name: str, main: Callable[[], Mapping[str, Any]]) -> NoReturn:
         status, code = "failed", error.exit_code
         summary = {"error": str(error)}
         log.error("%s", error)
+    except PermissionError as error:  # a lake or a file that this account may not enter
+        status, code = "failed", UserError.exit_code
+        summary = {"error": str(error)}
+        log.error("%s", error)
     except KeyboardInterrupt:
         status, code = "interrupted", 130
         summary = {"error": "interrupted; run the same command again to go on"}

@@ -2,8 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pyspark.sql import SparkSession
+
+from oncotrain.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def spark_session(app_name: str, master: str | None = None) -> SparkSession:
@@ -21,3 +28,23 @@ def spark_session(app_name: str, master: str | None = None) -> SparkSession:
     session = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def run_tasks(spark: SparkSession, items: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """`work` of each item, in order, each in a Spark task of its own.
+
+    A task that dies is tried again elsewhere; a UserError is not, and is raised here.
+    """
+
+    def attempt(item: T) -> R | UserError:
+        try:
+            return work(item)
+        except UserError as error:
+            return error
+
+    results: list[R] = []
+    for outcome in spark.sparkContext.parallelize(items, max(1, len(items))).map(attempt).collect():
+        if isinstance(outcome, UserError):
+            raise outcome
+        results.append(outcome)
+    return results

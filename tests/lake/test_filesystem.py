@@ -16,6 +16,7 @@ from oncotrain.lake.filesystem import Lake, open_filesystem, rename_new, write_a
         ("file://data/lake", "relative"),
         ("hdfs:///lake", "NameNode is missing"),
         ("file:///", "path is missing"),
+        ("hdfs://namenode:8020:/lake", "port is no number"),
     ],
 )
 def test_an_uri_that_names_no_lake_is_refused(uri: str, message: str) -> None:

@@ -57,3 +57,13 @@ def test_a_mode_that_is_no_octal_is_refused(tmp_path: Path) -> None:
     file.write_text("root: {purpose: x, mode: rwx}\nzones: {}\n")
     with pytest.raises(UserError, match=r"'root.mode' has value 'rwx'.*octal"):
         load_yaml(file, Layout)
+
+
+def test_an_acl_entry_that_the_mode_would_cap_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "layout.yaml"
+    zone = "purpose: x, mode: '0710', acl: ['user:analyst:r-x']"
+    file.write_text(f"root: {{{zone}}}\nzones: {{}}\n")
+    with pytest.raises(UserError, match=r"'user:analyst:r-x' exceeds the group's digit of mode 0710"):
+        load_layout(file)
+    file.write_text(f"root: {{{zone.replace('0710', '0750')}}}\nzones: {{}}\n")
+    assert load_layout(file).root.acl == ("user:analyst:r-x",)

@@ -29,7 +29,7 @@ def staged(lake: Lake, value: int) -> Iterator[str]:
 
 def publish_value(lake: Lake, value: int) -> Manifest:
     with staged(lake, value) as path:
-        return publish_dataset(lake, path, "samples", kind="samples", schema=SCHEMA, features={}, inputs={})
+        return publish_dataset(lake, path, "samples", kind="samples", schema=SCHEMA, features={}, inputs={}).manifest
 
 
 def test_new_content_is_a_new_version_and_equal_content_is_not(lake: Lake) -> None:

@@ -27,7 +27,8 @@ def test_rows_become_entries(tmp_path: Path) -> None:
         (2, "a.svs", "P1", "a.svs", None, ""),
         (1, "b.svs", "P2", "b.svs", 0.5, "test"),
     ]
-    assert entries[0].mask == (tmp_path / "m.png").resolve()
+    folder = tmp_path.resolve()
+    assert entries[0].files == {"slide": f"{folder}/a.svs", "mask": f"{folder}/m.png"}
 
 
 def test_rows_with_one_id_are_regions_of_one_slide(tmp_path: Path) -> None:

@@ -185,4 +185,4 @@ def _write(
             inputs=dict.fromkeys(sources, "0" * 64),
             row_group_bytes=row_group_bytes,
             file_bytes=4 * row_group_bytes,
-        )
+        ).manifest

@@ -1,16 +1,17 @@
 """Probes of what is not Python: Java, Maven, and Hadoop's jars."""
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
+from oncotrain.cluster.jars import jar_directory
 from oncotrain.doctor.probe import Probe
+from oncotrain.errors import UserError
 
 _JAVA = "17"
-_POM = Path(__file__).parents[3] / "deploy" / "hadoop" / "pom.xml"
 _CLUSTER_ONLY = "needed by the cluster suites only"
 
 
@@ -38,12 +39,10 @@ def maven() -> Probe:
 
 
 def hadoop_jars() -> Probe:
-    """Hadoop's jars, where deploy/hadoop/fetch_jars.py puts them."""
-    cache = Path(os.environ.get("ONCOTRAIN_CACHE") or "~/.cache/oncotrain").expanduser()
+    """Hadoop's jars in the cache."""
     jars: list[Path] = []
-    if _POM.is_file():
-        key = hashlib.sha256(_POM.read_bytes()).hexdigest()[:20]
-        jars = list((cache / "hadoop" / key).glob("hadoop-hdfs-[0-9]*.jar"))
+    with suppress(UserError):  # an installed copy has no pom.xml, and needs no jars
+        jars = list(jar_directory().glob("hadoop-hdfs-[0-9]*.jar"))
     if not jars:
         return Probe("Hadoop jars", "", ok=False, optional=True, remedy=f"{_CLUSTER_ONLY}: make hadoop-jars")
     return Probe("Hadoop jars", jars[0].stem.removeprefix("hadoop-hdfs-"), ok=True, optional=True)

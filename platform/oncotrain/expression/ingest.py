@@ -26,6 +26,7 @@ from oncotrain.lake.pseudonym import Pseudonyms
 from oncotrain.lake.publish import staging, write_summary
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
+from oncotrain.spark import run_tasks
 
 
 class Selection(NamedTuple):
@@ -83,24 +84,25 @@ def ingest_expression(
     with staging(lake) as staged:
         writer = PartWriter(matrix, genes.positions, schema, lake, staged, part_bytes)
         spans = writer.spans(selection.records, tasks=spark.sparkContext.defaultParallelism)
-        written = spark.sparkContext.parallelize(spans, max(1, len(spans))).map(writer.write).collect()
+        written = run_tasks(spark, spans, writer.write)
         unreadable = [refusal for span in written for refusal in span.refused]
         quarantined = record_refusals(lake, name, [*selection.refused, *unreadable])
         parts = [part for span in written for part in span.parts]
         if not parts:
             raise DataError(f"{expression}: no sample was accepted; the reasons are in {lake.path('quarantine', name)}")
         features = _features(genes.names, selection.drugs, config)
-        manifest = write_dataset(
+        manifest, new = write_dataset(
             spark, lake, name, kind="samples", schema=schema, parts=parts, features=features, inputs=inputs
         )
     summary = {
-        **_summary(manifest, site, unchanged=False),
+        **_summary(manifest, site, unchanged=not new),
         "responses": sum(span.responses for span in written),
         "quarantined": quarantined,
         "constant_genes": int(np.count_nonzero(constant_genes(written))),
     }
     write_summary(lake, name, summary)
-    log.info("published %s/%s: %d rows, %d refused", name, manifest.version, manifest.rows, quarantined)
+    verb = "published" if new else "another job has already published"
+    log.info("%s %s/%s: %d rows, %d refused", verb, name, manifest.version, manifest.rows, quarantined)
     return summary
 
 

@@ -4,10 +4,9 @@ import hashlib
 from pathlib import Path
 
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 
 from oncotrain.errors import UserError
-from oncotrain.lake.filesystem import open_filesystem
+from oncotrain.lake.received import open_received
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 _CHUNK = 8 << 20
@@ -16,14 +15,14 @@ FORMATS = ".csv, .tsv, .txt (each plain or .gz), .parquet"
 
 def open_source(path: str) -> pa.NativeFile:
     """A stream over `path`, decompressed where its name ends in `.gz`. Raises UserError if there is no such file."""
-    stream = _open(path)
+    stream = pa.PythonFile(open_received(path), mode="r")
     return pa.CompressedInputStream(stream, "gzip") if path.endswith(".gz") else stream
 
 
 def hash_source(path: str) -> str:
     """SHA-256 of the file as it is stored. Raises UserError if there is no such file."""
     digest = hashlib.sha256()
-    with _open(path) as stream:
+    with open_received(path) as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -40,11 +39,3 @@ def delimiter(path: str) -> str:
     if suffix not in _DELIMITERS:
         raise UserError(f"{path}: its name says no known format; allowed: {FORMATS}")
     return _DELIMITERS[suffix]
-
-
-def _open(path: str) -> pa.NativeFile:
-    fs, name = open_filesystem(path) if "://" in path else (LocalFileSystem(), path)
-    try:
-        return pa.PythonFile(fs.open(name, "rb"), mode="r")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

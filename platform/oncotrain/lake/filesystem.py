@@ -1,4 +1,4 @@
-"""Lakes on a local disk (`file://`) and in HDFS (`hdfs://`, by hdfs-native: neither Java nor Spark) behind fsspec.
+"""Lakes on a local disk (`file://`) and in HDFS (`hdfs://`) behind fsspec.
 
 Beside fsspec's own verbs a lake needs four that the two kinds of storage spell differently: rename without nesting
 or overwriting, replace a file atomically, hold a lock, and read or set who may enter.
@@ -20,12 +20,14 @@ from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
-from hdfs_native.fsspec import HdfsFileSystem
 
 from oncotrain.errors import UserError
+from oncotrain.lake.hdfs import Hdfs, LostConnectionError
 
 _LEASE_PATIENCE = 120
 """Seconds to wait for a lock in HDFS: twice the NameNode's soft limit, after which a dead holder's lease is free."""
+_WRITE_PATIENCE = 120
+"""Seconds. A NameNode that avoids stale DataNodes does so after 30 (`dfs.namenode.avoid.write.stale.datanode`)."""
 
 
 class Access(NamedTuple):
@@ -53,9 +55,16 @@ def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise UserError(f"lake {uri!r}: the NameNode is missing; write hdfs://host:port/path")
     if not path:
         raise UserError(f"lake {uri!r}: the path is missing")
+    try:
+        port = parts.port
+    except ValueError:
+        raise UserError(f"lake {uri!r}: the port is no number; write hdfs://host:port/path") from None
     if parts.scheme == "file":
         return LocalFileSystem(), path
-    return HdfsFileSystem(host=parts.hostname, port=parts.port), path
+    # In a container of YARN, Spark acts as the account that submitted; so does hdfs-native, where nothing else says so.
+    if "SPARK_USER" in os.environ:
+        os.environ.setdefault("HADOOP_USER_NAME", os.environ["SPARK_USER"])
+    return Hdfs(host=parts.hostname, port=port), path
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,21 @@ class Lake:
 
 
 def write_atomic(fs: fsspec.AbstractFileSystem, path: str, data: bytes | memoryview) -> None:
-    """Write `data` beside `path`, then rename over it; makes the parent directory."""
+    """Write `data` beside `path`, then rename over it; makes the parent directory.
+
+    In HDFS, a write that loses its DataNodes is begun again, until the NameNode knows which of them are gone.
+    """
+    deadline = time.monotonic() + _WRITE_PATIENCE
+    while True:
+        try:
+            return _write_atomic(fs, path, data)
+        except LostConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(2)
+
+
+def _write_atomic(fs: fsspec.AbstractFileSystem, path: str, data: bytes | memoryview) -> None:
     parent, name = path.rsplit("/", 1)
     fs.makedirs(parent, exist_ok=True)
     partial = f"{parent}/.{name}.{uuid.uuid4().hex}"

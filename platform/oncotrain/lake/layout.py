@@ -3,29 +3,34 @@
 import time
 from collections.abc import Iterator
 from importlib.resources import as_file, files
+from pathlib import Path
 
 from oncotrain.config.layout import Layout, Zone
 from oncotrain.config.load import load_yaml
 from oncotrain.errors import UserError
 from oncotrain.lake.filesystem import Lake, get_access, set_access
+from oncotrain.lake.hdfs import Hdfs
+from oncotrain.lake.quota import get_quota, set_quota
 
 STAGING = "_staging"
 _DAY = 86_400
 
 
-def load_layout() -> Layout:
-    """The layout this package was installed with (`layout.yaml` beside this file links to `hdfs_layout/`)."""
+def load_layout(file: Path | None = None) -> Layout:
+    """A layout of the administrator's own, or the one this package was installed with (a link to `hdfs_layout/`)."""
+    if file is not None:
+        return load_yaml(file, Layout)
     with as_file(files("oncotrain.lake") / "layout.yaml") as path:
         return load_yaml(path, Layout)
 
 
-def apply_layout(lake: Lake) -> list[str]:
-    """Create what is missing and correct modes and owners. Returns what was done or is left to do, in words.
+def apply_layout(lake: Lake, layout: Layout | None = None) -> list[str]:
+    """Create what is missing, correct modes, owners, ACLs and quotas. Returns what was done or is left to do, in words.
 
     Nothing is deleted. Raises UserError if the account may not.
     """
     fs, done = lake.fs, []
-    for path, zone in _directories(lake, load_layout()):
+    for path, zone in _directories(lake, layout or load_layout()):
         try:
             if not fs.exists(path):
                 fs.makedirs(path, exist_ok=True)
@@ -33,20 +38,24 @@ def apply_layout(lake: Lake) -> list[str]:
             if _access_differences(lake, path, zone):
                 set_access(fs, path, zone.bits, zone.owner, zone.group)
                 done.append(f"{path}: mode {zone.mode}, owner {get_access(fs, path).owner}")
+            if _acl_differences(lake, path, zone):
+                fs.set_named_acl(path, zone.bits, list(zone.acl))
+                done.append(f"{path}: ACL {', '.join(zone.acl) or 'removed'}")
         except PermissionError as error:
             raise UserError(f"{path}: cannot be laid out ({error})") from None
-        done.extend(_quota_differences(lake, path, zone))
+        done.extend(_apply_quota(lake, path, zone))
     return done
 
 
-def check_layout(lake: Lake) -> list[str]:
+def check_layout(lake: Lake, layout: Layout | None = None) -> list[str]:
     """Differences between the lake and its layout, in words; none if it is as it should be."""
     differences = []
-    for path, zone in _directories(lake, load_layout()):
+    for path, zone in _directories(lake, layout or load_layout()):
         if not lake.fs.exists(path):
             differences.append(f"{path}: is missing")
             continue
         differences += _access_differences(lake, path, zone)
+        differences += _acl_differences(lake, path, zone)
         differences += _quota_differences(lake, path, zone)
         differences += _expired(lake, path, zone)
     return differences
@@ -78,14 +87,36 @@ def _access_differences(lake: Lake, path: str, zone: Zone) -> list[str]:
     return differences
 
 
+def _acl_differences(lake: Lake, path: str, zone: Zone) -> list[str]:
+    """Only HDFS has ACLs here."""
+    if not isinstance(lake.fs, Hdfs):
+        return []
+    found, expected = lake.fs.named_acl(path), sorted(zone.acl)
+    if found == expected:
+        return []
+    return [f"{path}: ACL is {', '.join(found) or 'empty'}, should be {', '.join(expected) or 'empty'}"]
+
+
 def _quota_differences(lake: Lake, path: str, zone: Zone) -> list[str]:
-    """Only HDFS has quotas, and only its administrator may set one."""
-    if zone.quota_gib is None or not lake.uri.startswith("hdfs:"):
+    """Only HDFS has quotas."""
+    if zone.quota_bytes is None or not isinstance(lake.fs, Hdfs):
         return []
-    if lake.fs.client.get_content_summary(path).space_quota == zone.quota_gib * 2**30:
+    found = get_quota(lake, path)
+    if found == zone.quota_bytes:
         return []
-    command = f"hdfs dfsadmin -setSpaceQuota {zone.quota_gib}g {path}"
-    return [f"{path}: space quota should be {zone.quota_gib} GiB; the HDFS administrator types: {command}"]
+    now = "none" if found is None else f"{found / 2**30:g} GiB"
+    return [f"{path}: space quota is {now}, should be {zone.quota_gib} GiB"]
+
+
+def _apply_quota(lake: Lake, path: str, zone: Zone) -> list[str]:
+    differences = _quota_differences(lake, path, zone)
+    if not differences or zone.quota_bytes is None:
+        return []
+    try:
+        set_quota(lake, path, zone.quota_bytes)
+    except PermissionError:  # only HDFS's administrator may
+        return [f"{differences[0]}; its administrator types: hdfs dfsadmin -setSpaceQuota {zone.quota_gib}g {path}"]
+    return [f"{path}: space quota {zone.quota_gib} GiB"]
 
 
 def _expired(lake: Lake, path: str, zone: Zone) -> list[str]:

@@ -25,6 +25,7 @@ from oncotrain.lake.packing import open_parquet, write_parquet
 from oncotrain.lake.publish import publish_dataset, staging, write_summary
 from oncotrain.lake.schema import decode_value
 from oncotrain.lake.writer import file_name, petastorm_metadata
+from oncotrain.spark import run_tasks
 
 
 class _Copy(NamedTuple):
@@ -65,12 +66,12 @@ def pool(spark: SparkSession, sources: Sequence[Lake], target: Lake, name: str) 
     with staging(target) as staged:
         with petastorm_metadata(spark, target, staged, first.schema):
             _copy_all(spark, target, _copies(datasets, staged, features), first.schema)
-        pooled = publish_dataset(
+        pooled, new = publish_dataset(
             target, staged, name, kind=first.manifest.kind, schema=first.schema, features=features, inputs=inputs
         )
     for site, dataset in datasets.items():
         append(target, site, {"action": "pooled", "from": dataset.lake.uri, **_moved(dataset.manifest)})
-    summary = _summary(pooled, manifests, unchanged=False)
+    summary = _summary(pooled, manifests, unchanged=not new)
     write_summary(target, name, summary)
     return summary
 
@@ -141,7 +142,7 @@ def _copy_all(spark: SparkSession, target: Lake, copies: Sequence[_Copy], schema
             _write_with_drugs(target, one.target, data, schema, one.drugs)
         return hashlib.sha256(data).hexdigest()
 
-    found = spark.sparkContext.parallelize(copies, len(copies)).map(copy).collect()
+    found = run_tasks(spark, copies, copy)
     for one, sha256 in zip(copies, found, strict=True):
         if sha256 != one.sha256:
             raise DataError(f"{one.path}: its SHA-256 is {sha256}, the manifest says {one.sha256}; nothing was pooled")

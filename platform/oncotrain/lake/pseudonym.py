@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from oncotrain.errors import DataError
-from oncotrain.lake.filesystem import Lake, set_access
+from oncotrain.lake.filesystem import Lake, exclusive, set_access
 
 KEY_BYTES = 32
 PSEUDONYM_BYTES = 16
@@ -58,11 +58,12 @@ class Pseudonyms:
     def save(self) -> None:
         """Add what was made to ``landing/pseudonyms.csv`` (kind, pseudonym, identifier)."""
         place = ("landing", "pseudonyms.csv")
-        known = self._lake.read_text(*place).splitlines() if self._lake.exists(*place) else []
-        made = self._made | {(kind, pseudonym, identifier) for kind, pseudonym, identifier in csv.reader(known[1:])}
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([("kind", "pseudonym", "identifier"), *sorted(made)])
-        self._lake.write_atomic(buffer.getvalue().encode(), *place)
+        with exclusive(self._lake.fs, self._lake.path("landing", "pseudonyms.lock")):
+            known = self._lake.read_text(*place).splitlines() if self._lake.exists(*place) else []
+            made = self._made | {(kind, pseudonym, identifier) for kind, pseudonym, identifier in csv.reader(known[1:])}
+            buffer = io.StringIO()
+            csv.writer(buffer, lineterminator="\n").writerows([("kind", "pseudonym", "identifier"), *sorted(made)])
+            self._lake.write_atomic(buffer.getvalue().encode(), *place)
 
 
 def _create_private(fs: AbstractFileSystem, path: str, data: bytes) -> None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from petastorm.unischema import Unischema
 
@@ -23,6 +23,13 @@ from oncotrain.lake.packing import read_footer, require_schema
 from oncotrain.lake.schema import columns_of
 
 _CHUNK = 8 << 20
+
+
+class Published(NamedTuple):
+    """A published version, and whether it was this call that published it: another may have been first."""
+
+    manifest: Manifest
+    new: bool
 
 
 @contextmanager
@@ -50,7 +57,7 @@ def publish_dataset(
     schema: Unischema,
     features: Mapping[str, Any],
     inputs: Mapping[str, str],
-) -> Manifest:
+) -> Published:
     """Publish the Parquet files in `staged` as the next version of `name`.
 
     Every file is read back: its footer for rows, its bytes for the hash. If the newest version holds the same
@@ -79,13 +86,13 @@ def publish_dataset(
             created=datetime.now(UTC).date().isoformat(),
         )
         if newest is not None and newest.sha256 == manifest.sha256:
-            return newest
+            return Published(newest, new=False)
         write_atomic(lake.fs, f"{staged}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
         try:
             rename_new(lake.fs, staged, lake.path("curated", name, manifest.version))
         except FileExistsError:
             continue  # another publisher took this version: look again
-        return manifest
+        return Published(manifest, new=True)
 
 
 def write_summary(lake: Lake, name: str, summary: Mapping[str, Any]) -> None:

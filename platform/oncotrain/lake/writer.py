@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import STAGING
-from oncotrain.lake.manifest import Kind, Manifest
+from oncotrain.lake.manifest import Kind
 from oncotrain.lake.packing import (
     FILE_BYTES,
     ROW_GROUP_BYTES,
@@ -23,8 +23,9 @@ from oncotrain.lake.packing import (
     write_packed,
     write_parquet,
 )
-from oncotrain.lake.publish import publish_dataset, staging
+from oncotrain.lake.publish import Published, publish_dataset, staging
 from oncotrain.lake.schema import arrow_schema, encode_row
+from oncotrain.spark import run_tasks
 
 
 def write_part(
@@ -62,10 +63,10 @@ def write_dataset(
     inputs: Mapping[str, str],
     row_group_bytes: int = ROW_GROUP_BYTES,
     file_bytes: int = FILE_BYTES,
-) -> Manifest:
+) -> Published:
     """Pack `parts` (paths inside the lake's filesystem, in content order) into a new version of dataset `name`.
 
-    Equal parts in equal order give equal bytes; if the newest version has them already, it is returned. Raises
+    Equal parts in equal order give equal bytes; if the newest version has them already, that is returned. Raises
     DataError if a part is damaged or of another schema, or there are no rows; UserError if the lake is not laid out.
     """
     with staging(lake) as staged:
@@ -79,7 +80,7 @@ def write_dataset(
             write_packed(lake.fs, plan, f"{staged}/{file_name(number)}", schema)
 
         with petastorm_metadata(spark, lake, staged, schema):
-            spark.sparkContext.parallelize(list(enumerate(files)), len(files)).foreach(write)
+            run_tasks(spark, list(enumerate(files)), write)
         return publish_dataset(lake, staged, name, kind=kind, schema=schema, features=features, inputs=inputs)
 
 

@@ -1,7 +1,7 @@
 """The manifest CSV of a slide delivery: one row a slide, paths relative to the CSV's folder."""
 
 import csv
-import os
+import io
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,29 +10,29 @@ from typing import NamedTuple
 from oncotrain.config.slides import Column, SlidesConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.names import slug
+from oncotrain.lake.received import find_received, folder_of, open_received
 
 REQUIRED: tuple[Column, ...] = ("slide", "patient")
 OPTIONAL: tuple[Column, ...] = ("id", "mpp", "annotations", "mask", "class_map", "cohort", "part", "site")
+FILES: tuple[Column, ...] = ("slide", "annotations", "mask", "class_map")
 PARTS = ("train", "test", "")
 
 
 @dataclass(frozen=True)
 class SlideEntry:
-    """One accepted row. `slide`, `annotations`, `mask`, `class_map` exist and lie in the manifest's folder."""
+    """One accepted row. Its `files` exist and lie in the manifest's folder."""
 
     row: int
     """1 for the first row below the header; what log lines say instead of a name."""
     name: str
     """The slide's path as the manifest writes it."""
-    slide: Path
+    files: dict[str, str]
+    """`slide` and, where given, `annotations`, `mask`, `class_map`: local path or URI."""
     patient: str
     id: str
     region: int
     """Rows with the same id are regions of one slide, numbered from 0 by path."""
     mpp: float | None
-    annotations: Path | None
-    mask: Path | None
-    class_map: Path | None
     cohort: str
     part: str
 
@@ -52,18 +52,18 @@ class Delivery(NamedTuple):
     refused: list[Refused]
 
 
-def read_delivery(path: Path, site: str, config: SlidesConfig) -> Delivery:
+def read_delivery(path: str | Path, site: str, config: SlidesConfig) -> Delivery:
     """Read the rows of `site`: all of them, or those whose `site` column, as a slug, equals it where there is one.
 
+    `path` is a local path or a URI, and the slides lie in the same folder or below.
     Raises UserError if the file or a column is missing, DataError if no row belongs to the site.
     """
     names = {column: config.columns.get(column, column) for column in (*REQUIRED, *OPTIONAL)}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            header, lines = list(reader.fieldnames or []), list(reader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        with open_received(str(path)) as stream:
+            text = stream.read().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        header, lines = list(reader.fieldnames or []), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: is not a CSV file in UTF-8 ({error})") from None
     for column, name in names.items():
@@ -72,18 +72,19 @@ def read_delivery(path: Path, site: str, config: SlidesConfig) -> Delivery:
 
     entries: list[SlideEntry] = []
     refused: list[Refused] = []
-    first: dict[Path, int] = {}
+    first: dict[str, int] = {}
     patients: dict[str, str] = {}
     others: set[str] = set()
+    folder = folder_of(str(path))
     for row, line in enumerate(lines, start=1):
         values = {column: (line.get(name) or "").strip() for column, name in names.items()}
         if names["site"] in header and slug(values["site"]) != site:
             others.add(slug(values["site"]))
             continue
         try:
-            entry = _entry(row, values, path.parent.resolve())
-            if first.setdefault(entry.slide, row) != row:
-                raise DataError(f"is the same file as in row {first[entry.slide]}")
+            entry = _entry(row, values, folder)
+            if first.setdefault(entry.files["slide"], row) != row:
+                raise DataError(f"is the same file as in row {first[entry.files['slide']]}")
             if patients.setdefault(entry.id, entry.patient) != entry.patient:
                 raise DataError("has the id of another patient's slide")
             entries.append(entry)
@@ -103,7 +104,7 @@ def _number_regions(entries: list[SlideEntry]) -> list[SlideEntry]:
     return numbered
 
 
-def _entry(row: int, values: dict[Column, str], folder: Path) -> SlideEntry:
+def _entry(row: int, values: dict[Column, str], folder: str) -> SlideEntry:
     if not values["patient"]:
         raise DataError("column 'patient' is empty")
     if values["part"] not in PARTS:
@@ -112,36 +113,26 @@ def _entry(row: int, values: dict[Column, str], folder: Path) -> SlideEntry:
         raise DataError("has both 'annotations' and 'mask'; one of them is allowed")
     if values["class_map"] and not values["mask"]:
         raise DataError("has a 'class_map' but no 'mask'")
-    slide = _file(values, "slide", folder)
-    if slide is None:
+    if not values["slide"]:
         raise DataError("column 'slide' is empty")
     return SlideEntry(
         row=row,
         name=values["slide"],
-        slide=slide,
+        files={column: _file(values, column, folder) for column in FILES if values[column]},
         patient=values["patient"],
         id=values["id"] or values["slide"],
         region=0,
         mpp=_number(values["mpp"]),
-        annotations=_file(values, "annotations", folder),
-        mask=_file(values, "mask", folder),
-        class_map=_file(values, "class_map", folder),
         cohort=values["cohort"],
         part=values["part"],
     )
 
 
-def _file(values: dict[Column, str], column: Column, folder: Path) -> Path | None:
-    if not values[column]:
-        return None
-    file = (folder / values[column]).resolve()
-    if not file.is_relative_to(folder):
-        raise DataError(f"the path in column '{column}' leaves the manifest's folder")
-    if not file.is_file():
-        raise DataError(f"the file in column '{column}' does not exist")
-    if not os.access(file, os.R_OK):
-        raise DataError(f"the file in column '{column}' may not be read by this account")
-    return file
+def _file(values: dict[Column, str], column: Column, folder: str) -> str:
+    try:
+        return find_received(folder, values[column])
+    except DataError as error:
+        raise DataError(f"the file in column '{column}' {error}") from None
 
 
 def _number(text: str) -> float | None:

@@ -17,19 +17,22 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import dataset_versions, read_manifest
 from oncotrain.lake.pseudonym import Pseudonyms
+from oncotrain.lake.publish import write_summary
 from oncotrain.lake.quarantine import accept, refuse
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
 from oncotrain.slides.delivery import Refused, read_delivery
 from oncotrain.slides.tiles import features, tile_schema
 from oncotrain.slides.work import Outcome, SlideWork, process
+from oncotrain.spark import run_tasks
 
 
 def ingest_slides(
-    spark: SparkSession, lake: Lake, site: str, manifest: Path, config: SlidesConfig, name: str = "tiles"
+    spark: SparkSession, lake: Lake, site: str, manifest: str | Path, config: SlidesConfig, name: str = "tiles"
 ) -> dict[str, Any]:
     """Publish the slides that `manifest` lists as dataset `name`: exactly those, whatever earlier versions held.
 
+    The manifest is a local path or a URI; where it is a URI, each task copies its slide to its own disk, once.
     Returns the summary: `accepted`, `reused`, `quarantined` slides, `rows`, `version`, `unchanged` (the newest version
     holds this very content; nothing was published), `seconds`. A slide that cannot be taken goes to `quarantine` with
     its reason. Raises UserError for a mistake in the manifest or the lake, DataError if no slide was accepted.
@@ -46,9 +49,8 @@ def ingest_slides(
     pseudonyms.save()
 
     log.info("%d slides to read, %d rows of the manifest refused", len(works), len(refused))
-    tasks = spark.sparkContext.parallelize(works, max(len(works), 1))
     with _progress(spark, log):
-        outcomes: list[Outcome] = tasks.map(partial(process, lake)).collect()
+        outcomes = run_tasks(spark, works, partial(process, lake))
     accepted = [outcome for outcome in outcomes if not outcome.reason]
     refused += [Refused(one.work.entry.row, one.work.entry.name, one.reason) for one in outcomes if one.reason]
     for one in sorted(refused):
@@ -61,7 +63,7 @@ def ingest_slides(
     log.info("%d slides accepted, %d of them from an earlier run", len(accepted), sum(one.reused for one in accepted))
 
     version, unchanged = _publish(spark, lake, name, accepted, config)
-    return {
+    summary = {
         "site": site,
         "dataset": name,
         "version": version,
@@ -72,6 +74,8 @@ def ingest_slides(
         "rows": sum(outcome.rows for outcome in accepted),
         "seconds": round(time.monotonic() - started, 1),
     }
+    write_summary(lake, name, summary)
+    return summary
 
 
 @contextmanager
@@ -111,4 +115,4 @@ def _publish(
     published = write_dataset(
         spark, lake, name, kind="tiles", schema=schema, parts=parts, features=offered, inputs=inputs
     )
-    return published.version, False
+    return published.manifest.version, not published.new

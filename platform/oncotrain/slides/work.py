@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files as package_files
 from pathlib import Path
 
 from oncotrain.config.slides import SlidesConfig
@@ -10,6 +12,7 @@ from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.packing import read_footer
 from oncotrain.lake.publish import hash_file
+from oncotrain.lake.received import local_copies
 from oncotrain.lake.writer import write_part
 from oncotrain.slides.delivery import SlideEntry
 from oncotrain.slides.labels import Annotations, Unlabelled
@@ -64,21 +67,22 @@ class Outcome:
 
 def process(lake: Lake, work: SlideWork) -> Outcome:
     """Write the slide's part file, or find it. A slide that cannot be taken is an outcome, not an error."""
-    part = lake.path(*PARTS, f"{_fingerprint(work)}.parquet")
-    reused = lake.fs.exists(part)
-    if not reused:
-        try:
-            _write(lake, part, work)
-        except DataError as error:
-            return Outcome(work, reason=str(error))
+    try:
+        with local_copies(work.entry.files) as files:
+            part = lake.path(*PARTS, f"{_fingerprint(work, files)}.parquet")
+            reused = lake.fs.exists(part)
+            if not reused:
+                _write(lake, part, work, files)
+    except DataError as error:
+        return Outcome(work, reason=str(error))
     return Outcome(work, "", part, hash_file(lake, part), read_footer(lake.fs, part).num_rows, reused)
 
 
-def _write(lake: Lake, part: str, work: SlideWork) -> None:
+def _write(lake: Lake, part: str, work: SlideWork, files: Mapping[str, Path]) -> None:
     config = work.config
-    with open_reader(work.entry.slide) as reader:
+    with open_reader(files["slide"]) as reader:
         slide = Slide(reader, _spacing(reader, work))
-        annotations = _annotations(slide, work)
+        annotations = _annotations(slide, config, files)
         tiles = select_tiles(slide, annotations, config)
         if not tiles:
             raise DataError(f"no tile holds {config.min_tissue:.0%} tissue or an annotated nucleus")
@@ -99,28 +103,22 @@ def _spacing(reader: SlideReader, work: SlideWork) -> tuple[float, float]:
     )
 
 
-def _annotations(slide: Slide, work: SlideWork) -> Annotations:
-    entry, config = work.entry, work.config
-    if entry.annotations:
-        return PolygonAnnotations(entry.annotations, slide, config)
-    if entry.mask:
-        return MaskAnnotations(entry.mask, entry.class_map, slide, config.spacing, len(config.classes))
+def _annotations(slide: Slide, config: SlidesConfig, files: Mapping[str, Path]) -> Annotations:
+    if "annotations" in files:
+        return PolygonAnnotations(files["annotations"], slide, config)
+    if "mask" in files:
+        return MaskAnnotations(files["mask"], files.get("class_map"), slide, config.spacing, len(config.classes))
     return Unlabelled()
 
 
-def _fingerprint(work: SlideWork) -> str:
+def _fingerprint(work: SlideWork, files: Mapping[str, Path]) -> str:
     """SHA-256 of all that the rows follow from: the files' bytes, the keys, the configuration and this package."""
-    entry = work.entry
     settings = {
         "keys": work.keys,
-        "mpp": entry.mpp,
+        "mpp": work.entry.mpp,
         "config": work.config.model_dump(mode="json", exclude={"columns"}),
-        "files": {
-            kind: _digest(file)
-            for kind in ("slide", "annotations", "mask", "class_map")
-            if (file := getattr(entry, kind)) is not None
-        },
-        "code": [_digest(module) for module in sorted(Path(__file__).parent.glob("*.py"))],
+        "files": {kind: _digest(file) for kind, file in files.items()},
+        "code": _code(),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -128,3 +126,9 @@ def _fingerprint(work: SlideWork) -> str:
 def _digest(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _code() -> list[str]:
+    """SHA-256 of this package's modules, which may lie in a zip that came with the submission."""
+    modules = [entry for entry in package_files("oncotrain.slides").iterdir() if entry.name.endswith(".py")]
+    return [hashlib.sha256(entry.read_bytes()).hexdigest() for entry in sorted(modules, key=lambda entry: entry.name)]

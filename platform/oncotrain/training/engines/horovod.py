@@ -6,7 +6,6 @@ from functools import partial
 from typing import TypeVar
 
 import torch
-from hdfs_native.fsspec import HdfsFileSystem
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
@@ -26,18 +25,17 @@ class Horovod:
         """Call `work` in `ranks` tasks of the Spark application."""
         import horovod.spark  # importing it patches subprocess handling: only where it runs
 
-        # Horovod forks to see whether it has Gloo, and fsspec empties its caches in the child: an HDFS client, whose
-        # threads are not there, would wait for them for ever.
-        HdfsFileSystem.clear_instance_cache()
-        # One machine: loopback, or Gloo may pick an interface that does not route to itself.
-        nics = {"lo"} if str(self._spark.sparkContext.master).startswith("local") else None
+        # One machine: loopback, or Gloo may pick an interface that does not route to itself. A cluster says which of
+        # its networks ranks talk over, or leaves it to Horovod to find one that connects them all.
+        local = str(self._spark.sparkContext.master).startswith("local")
+        nics = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "")
         try:
             outcomes: list[T | UserError] = horovod.spark.run(
                 _rank,
                 args=(work,),
                 num_proc=ranks,
                 use_gloo=True,
-                nics=nics,
+                nics=set(nics.split(",")) if nics else None,
                 stdout=sys.stderr,
                 stderr=sys.stderr,
                 verbose=0,

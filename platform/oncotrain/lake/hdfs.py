@@ -1,0 +1,117 @@
+"""HDFS behind fsspec (hdfs-native: neither Java nor Spark), with errors as Python knows them.
+
+hdfs-native hands most of the NameNode's refusals on as a RuntimeError that holds a Java stack trace. It waits by itself
+for a NameNode that is away, some three minutes, and reads from another DataNode where one is gone; the time that the
+NameNode then spends in safe mode is waited for here.
+"""
+
+import errno
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hdfs_native import AclEntry
+from hdfs_native.fsspec import HdfsFileSystem
+
+from oncotrain.errors import UserError
+
+
+class LostConnectionError(OSError):
+    """A daemon is gone. hdfs-native begins no new pipeline for a write; whoever has the bytes can write them again."""
+
+
+class SafeModeError(LostConnectionError):
+    """The NameNode has been started again and does not know all blocks yet: nothing was done."""
+
+
+_REMOTE = re.compile(r'RPCError\("(?:[\w$]+\.)*([\w$]+)", "(.*?)(?:\\n|"\))', re.DOTALL)
+"""Class and first line of what the NameNode threw."""
+_SAFE_MODE = ("SafeModeException", "RetriableException")
+_SAFE_MODE_PATIENCE = 180
+"""Seconds; as long as hdfs-native waits for a NameNode that does not answer."""
+_FULL = ("DSQuotaExceededException", "NSQuotaExceededException")
+
+
+class Hdfs(HdfsFileSystem):
+    """One HDFS, by the address of its NameNode, or by a nameservice that HADOOP_CONF_DIR knows."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.client.inner = _Translated(self.client.inner)  # type: ignore[assignment]
+
+    def named_acl(self, path: str) -> list[str]:
+        """The entries of `path` beyond owner, group and others, as `user:NAME:r-x`, sorted."""
+        entries = self.client.get_acl_status(path).entries
+        return sorted(f"{entry.type}:{entry.name}:{entry.permissions}" for entry in entries if entry.name)
+
+    def set_named_acl(self, path: str, mode: int, acl: list[str]) -> None:
+        """Give `path` the permission bits `mode` and, beyond these, exactly the entries `acl`."""
+        self.client.remove_acl(path)
+        self.client.set_permission(path, mode)
+        if acl:
+            entries: list[list[Any]] = [entry.split(":") for entry in acl]
+            named = [AclEntry(kind, "access", bits, name) for kind, name, bits in entries]
+            self.client.modify_acl_entries(path, named)
+
+
+class _Translated:
+    """One of hdfs-native's inner objects; what its methods return is wrapped too, since files fail later."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        # A file that is being written is not taken up where it failed: it is written again, see write_atomic.
+        patience = 0 if type(self._inner).__name__ == "RawFileWriter" else _SAFE_MODE_PATIENCE
+        return _translating(value, patience) if callable(value) else value
+
+
+def _translating(method: Callable[..., Any], patience: float) -> Callable[..., Any]:
+    def call(*args: Any, **options: Any) -> Any:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                value = method(*args, **options)
+                break
+            except (RuntimeError, OSError) as error:
+                named = _named(error)
+                if not isinstance(named, SafeModeError) or time.monotonic() > deadline:
+                    raise named from None
+            time.sleep(0.5)
+        if isinstance(value, Iterator):
+            return _iterate(value)
+        return _Translated(value) if type(value).__name__ in ("RawFileReader", "RawFileWriter") else value
+
+    return call
+
+
+def _iterate(values: Iterator[Any]) -> Iterator[Any]:
+    """Listings are fetched as they are read, and fail then."""
+    try:
+        yield from values
+    except (RuntimeError, OSError) as error:
+        raise _named(error) from None
+
+
+def _named(error: Exception) -> Exception:
+    """PermissionError or another OSError; a UserError where a quota is used up, which no input is to be blamed for."""
+    first_line = str(error).partition("\n")[0]
+    if isinstance(error, FileNotFoundError | FileExistsError):
+        return type(error)(first_line)
+    remote = _REMOTE.search(str(error))
+    if remote is None:
+        return LostConnectionError(errno.EIO, first_line)
+    name, message = remote[1], remote[2].replace('\\"', '"')
+    if name in _FULL:
+        return UserError(f"HDFS is full: {message}; make room there, or ask its administrator for a larger quota")
+    if name in _SAFE_MODE:
+        return SafeModeError(errno.EAGAIN, message)
+    return OSError(errno.EACCES if name == "AccessControlException" else errno.EIO, message)
+
+
+# fsspec empties its caches in a forked child (Horovod and Spark fork); a client whose threads are not there would wait
+# for them for ever. So it is let go of before, where it can end.
+os.register_at_fork(before=Hdfs.clear_instance_cache)
