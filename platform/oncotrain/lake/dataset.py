@@ -164,9 +164,14 @@ class Dataset:
 
     def _decode(self, table: pa.Table, position: int) -> Row:
         return {
-            name: decode_value(self.schema.fields[name], table.column(name)[position].as_py())
-            for name in table.column_names
+            name: decode_value(self.schema.fields[name], _stored(table, name, position)) for name in table.column_names
         }
+
+
+def _stored(table: pa.Table, name: str, position: int) -> Any:
+    """A value as it is stored; bytes are not copied."""
+    value = table.column(name)[position]
+    return value.as_buffer() if pa.types.is_binary(value.type) else value.as_py()
 
 
 def _whole(parquet: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
