@@ -67,10 +67,10 @@ class Dataset:
         """Rows of each row group, in storage order."""
         self._places = [(file, group) for file in manifest.files for group in range(len(file.row_groups))]
         self._ends = np.cumsum(self.group_sizes)
-        self._memory, self._disk = MemoryCache(cache_bytes), disk_cache
+        self._memory, self.disk_cache = MemoryCache(cache_bytes), disk_cache
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_dataset, (self.lake, self.manifest.name, self.manifest.version, self._memory.limit, self._disk)
+        return open_dataset, (self.lake, self.manifest.name, self.manifest.version, self._memory.limit, self.disk_cache)
 
     @property
     def rows(self) -> int:
@@ -139,7 +139,7 @@ class Dataset:
         def load() -> pa.Table:
             return self._read(file, lambda parquet: parquet.read_row_group(index, list(columns), use_threads=False))
 
-        return self._disk.get(f"{file.sha256} {index} {','.join(columns)}", load) if self._disk else load()
+        return self.disk_cache.get(f"{file.sha256} {index} {','.join(columns)}", load) if self.disk_cache else load()
 
     def _read(self, file: FileEntry, read: Callable[[pq.ParquetFile], pa.Table]) -> pa.Table:
         """What `read` gets from an opened file, whose footer is compared again: it may have changed since."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Lock
 
@@ -10,25 +11,43 @@ import pyarrow as pa
 
 
 class MemoryCache:
-    """Least recently used row groups, up to `limit` bytes; safe for threads."""
+    """Least recently used row groups, up to `limit` bytes; threads load different ones at the same time."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._tables: OrderedDict[tuple[int | str, ...], pa.Table] = OrderedDict()
+        self._tables: OrderedDict[tuple[int | str, ...], Future[pa.Table]] = OrderedDict()
         self._bytes = 0
         self._lock = Lock()
 
     def get(self, key: tuple[int | str, ...], load: Callable[[], pa.Table]) -> pa.Table:
-        """The table of that key, loaded where it is not held."""
+        """The table of that key, loaded where it is not held; whoever asks meanwhile waits for it."""
         with self._lock:
-            if key not in self._tables:
-                self._tables[key] = load()
-                self._bytes += self._tables[key].nbytes
-            self._tables.move_to_end(key)
-            table = self._tables[key]
-            while self._bytes > self.limit:
-                self._bytes -= self._tables.popitem(last=False)[1].nbytes
-            return table
+            held = self._tables.get(key)
+            if held is None:
+                loading = self._tables[key] = Future()
+            else:
+                self._tables.move_to_end(key)
+        if held is not None:
+            return held.result()
+        try:
+            table = load()
+        except BaseException as error:
+            with self._lock:
+                del self._tables[key]
+            loading.set_exception(error)
+            raise
+        loading.set_result(table)
+        self._keep(table)
+        return table
+
+    def _keep(self, table: pa.Table) -> None:
+        """Count a loaded table, and drop the oldest ones that are loaded while they are too many."""
+        with self._lock:
+            self._bytes += table.nbytes
+            for key in [key for key, held in self._tables.items() if held.done()]:
+                if self._bytes <= self.limit:
+                    break
+                self._bytes -= self._tables.pop(key).result().nbytes
 
 
 class DiskCache:
