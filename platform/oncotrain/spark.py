@@ -8,6 +8,7 @@ from typing import TypeVar
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
+from oncotrain.log import get_logger
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,7 +28,20 @@ def spark_session(app_name: str, master: str | None = None) -> SparkSession:
         builder = builder.config("spark.ui.enabled", "false").config("spark.driver.bindAddress", "127.0.0.1")
     session = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
+    for name, link in _links(session).items():
+        get_logger(stage=app_name).info("%s: %s", name, link)
     return session
+
+
+def _links(spark: SparkSession) -> dict[str, str]:
+    """Where a browser shows the application: Spark's own pages while it runs, YARN's with the containers' logs."""
+    context, links = spark.sparkContext, {}
+    if context.uiWebUrl:
+        links["Spark UI"] = context.uiWebUrl
+    if context.master == "yarn":
+        address = context._jsc.hadoopConfiguration().get("yarn.resourcemanager.webapp.address")
+        links["YARN"] = f"http://{address}/cluster/app/{context.applicationId}"
+    return links
 
 
 def run_tasks(spark: SparkSession, items: Sequence[T], work: Callable[[T], R]) -> list[R]:

@@ -10,7 +10,7 @@ from oncotrain.cluster.folder import Cluster
 from oncotrain.demo.expression import write_tables
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
-from support.hadoop import ROOT, oncotrain, submit, upload
+from support.hadoop import ROOT, newest_logs, oncotrain, submit, upload
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -51,3 +51,5 @@ def test_a_job_in_cluster_mode_runs_the_code_it_came_with(
     assert dataset.manifest.code_version == "0.1.0+shipped"
     assert len(list(dataset.iterate(["expression", "response"]))) == 30
     assert lake.list("_staging") == []
+    said = "".join(log.read_text() for log in newest_logs(cluster))
+    assert f"YARN: http://{cluster.address('resourcemanager-http')}/cluster/app/application_" in said
