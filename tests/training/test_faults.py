@@ -19,7 +19,7 @@ from oncotrain.training.collective import Collective
 from oncotrain.training.data import open_data
 from oncotrain.training.engines import RankLost, create_engine
 from oncotrain.training.run import RunDirectory, run_name
-from support.faults import wait
+from support.faults import runs, wait
 from support.runs import copy_lake, last_parameters, run_config
 
 pytestmark = [
@@ -96,3 +96,18 @@ def test_an_engine_names_a_lost_rank(spark: SparkSession):
 
     with pytest.raises(RankLost):
         create_engine("horovod", spark).run(die, 2)
+
+
+@pytest.mark.faults
+def test_a_frozen_rank_is_not_waited_for(spark: SparkSession, tmp_path: Path, monkeypatch):
+    def work(ranks: Collective) -> None:
+        (tmp_path / str(ranks.rank)).write_text(str(os.getpid()))
+        if ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        ranks.gather(0)
+
+    monkeypatch.setattr("oncotrain.training.engines.patience.PATIENCE", 5)
+    with pytest.raises(RankLost):
+        create_engine("horovod", spark).run(work, 2)
+    pids = [int((tmp_path / name).read_text()) for name in ("0", "1")]
+    wait(lambda: not any(map(runs, pids)))
