@@ -24,7 +24,7 @@ test-cluster: environment
 	$(BIN)/pytest -m cluster tests/cluster
 
 test-faults: environment
-	$(BIN)/pytest -m faults tests/cluster
+	$(BIN)/pytest -m faults
 
 # A real Hadoop on this machine: make cluster-up SITE=chu-grenoble
 SITE := centre

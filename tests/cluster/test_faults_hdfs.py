@@ -2,18 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from oncotrain.cluster.daemons import kill_daemon, start
 from oncotrain.cluster.folder import Cluster
-from oncotrain.cluster.ready import wait_for_hdfs
 from oncotrain.config.expression import ExpressionConfig
 from oncotrain.errors import UserError
 from oncotrain.expression.ingest import ingest_expression
@@ -24,6 +20,7 @@ from oncotrain.lake.quarantine import list_refused
 from oncotrain.lake.quota import set_quota
 from oncotrain.training.central import train_centralized
 from support.datasets import write_samples
+from support.faults import wait, without
 from support.hadoop import upload
 from support.runs import last_parameters, run_config
 from support.tables import Tables
@@ -39,24 +36,6 @@ def lake(cluster: Cluster, spark: SparkSession, request: pytest.FixtureRequest) 
     lake = Lake(f"{cluster.uri}/lakes/{request.node.name.replace('_', '-')[:60]}")
     apply_layout(lake)
     return lake
-
-
-def wait(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "what the fault waits for did not happen"
-        time.sleep(0.02)
-
-
-@contextmanager
-def without(cluster: Cluster, daemon: str) -> Iterator[None]:
-    """The daemon is killed, and comes back on leaving."""
-    kill_daemon(cluster, daemon)
-    try:
-        yield
-    finally:
-        start(cluster, daemon)
-        wait_for_hdfs(cluster)
 
 
 @pytest.mark.quick

@@ -108,13 +108,20 @@ def test_matrices_are_ingested(
     assert summary_of(lakes[site], "samples")["rows"] == open_dataset(lakes[site], "samples").rows == 40
 
 
-def test_exit_codes_reach_the_submitter_in_client_mode(cluster: Cluster, lakes: dict[str, Lake], code: Path) -> None:
+@pytest.mark.parametrize("mode", ["client", "cluster"])
+def test_the_submitter_can_find_out_what_went_wrong(
+    cluster: Cluster, lakes: dict[str, Lake], code: Path, mode: Any
+) -> None:
     options = ["--from", lakes[SITES[0]].uri, "--to", lakes["centre"].uri, "--dataset", "nothing"]
-    process = start(cluster, "pool", options, mode="client", code=code)
+    process = start(cluster, "pool", options, mode=mode, code=code, settings=["spark.yarn.maxAppAttempts=1"])
     output, _ = process.communicate(timeout=200)
+    if mode == "cluster":  # as deploy/cluster.md says
+        assert process.returncode == 1
+        [output] = [log.read_text() for log in newest_logs(cluster) if log.match("container_*_000001/stdout")]
     last = json.loads(output.splitlines()[-1])
-    assert process.returncode == last["exit_code"] == 2
+    assert (last["status"], last["exit_code"]) == ("failed", 2)
     assert "nothing" in last["error"]
+    assert mode == "cluster" or process.returncode == 2
 
 
 @pytest.mark.parametrize("dataset", ["tiles", "samples"])

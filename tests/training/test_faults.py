@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from oncotrain.training.collective import Collective
 from oncotrain.training.data import open_data
 from oncotrain.training.engines import RankLost, create_engine
 from oncotrain.training.run import RunDirectory, run_name
+from support.faults import runs, wait
 from support.runs import copy_lake, last_parameters, run_config
 
 pytestmark = [
@@ -32,18 +32,18 @@ RANK = {"horovod": "HOROVOD_RANK", "ddp": "RANK"}
 """What an engine puts into the environment of a rank's process."""
 
 
-def kill_rank_1(engine: str) -> int:
-    """Kill it without a chance to say goodbye; how many processes that took."""
-    killed = 0
+def ranks_of(engine: str) -> dict[int, psutil.Process]:
+    """Living processes of ranks below this one, by the number of the rank."""
+    found = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.environ().get(RANK[engine]) == "1" and process.name().startswith("python"):
-                process.kill()
-                killed += 1
-    return killed
+            if process.name().startswith("python") and process.environ().get(RANK[engine]):
+                found.setdefault(int(process.environ()[RANK[engine]]), process)
+    return found
 
 
-@pytest.mark.parametrize("engine", ["horovod", "ddp"])
+@pytest.mark.faults
+@pytest.mark.parametrize("engine", [pytest.param("horovod", marks=pytest.mark.quick), "ddp"])
 def test_a_killed_rank_costs_the_steps_since_the_checkpoint(spark: SparkSession, trained_on: Lake, tmp_path, engine):
     settings = {"steps": 400, "validate_every": 40, "precision": "float64"}
     undisturbed = copy_lake(trained_on, tmp_path / "undisturbed")
@@ -56,17 +56,15 @@ def test_a_killed_rank_costs_the_steps_since_the_checkpoint(spark: SparkSession,
     killed_at = []
 
     def kill() -> None:
-        deadline = time.monotonic() + 300
-        while newest_step(run) is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        killed_at.append((kill_rank_1(engine), newest_step(run)))
+        wait(lambda: newest_step(run), 300)
+        ranks_of(engine)[1].kill()
+        killed_at.append(newest_step(run))
 
     killer = threading.Thread(target=kill)
     killer.start()
     summary = train_centralized(spark, lake, config, source="test.yaml")
     killer.join()
-    [(killed, step)] = killed_at
-    assert killed
+    [step] = killed_at
     assert step < newest_step(run) == "step-000000400"
     assert [point["step"] for point in run.read_metrics()] == list(range(40, 401, 40))
     pairs = zip(last_parameters(undisturbed, expected["run"]), last_parameters(lake, summary["run"]), strict=True)
@@ -98,3 +96,18 @@ def test_an_engine_names_a_lost_rank(spark: SparkSession):
 
     with pytest.raises(RankLost):
         create_engine("horovod", spark).run(die, 2)
+
+
+@pytest.mark.faults
+def test_a_frozen_rank_is_not_waited_for(spark: SparkSession, tmp_path: Path, monkeypatch):
+    def work(ranks: Collective) -> None:
+        (tmp_path / str(ranks.rank)).write_text(str(os.getpid()))
+        if ranks.rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        ranks.gather(0)
+
+    monkeypatch.setattr("oncotrain.training.engines.patience.PATIENCE", 5)
+    with pytest.raises(RankLost):
+        create_engine("horovod", spark).run(work, 2)
+    pids = [int((tmp_path / name).read_text()) for name in ("0", "1")]
+    wait(lambda: not any(map(runs, pids)))

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from oncotrain.errors import UserError
 from oncotrain.training.collective import Collective, attempt, flat_sum, successes
 from oncotrain.training.engines.engine import RankLost
+from oncotrain.training.engines.patience import ending_together
 
 T = TypeVar("T")
 
@@ -24,22 +25,25 @@ class Horovod:
     def run(self, work: Callable[[Collective], T], ranks: int) -> list[T]:
         """Call `work` in `ranks` tasks of the Spark application."""
         import horovod.spark  # importing it patches subprocess handling: only where it runs
+        from horovod.spark.driver import job_id
 
         # One machine: loopback, or Gloo may pick an interface that does not route to itself. A cluster says which of
         # its networks ranks talk over, or leaves it to Horovod to find one that connects them all.
         local = str(self._spark.sparkContext.master).startswith("local")
         nics = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "")
+        group = f"horovod.spark.run.{job_id.JOB_ID + 1}"  # as Horovod will name it
         try:
-            outcomes: list[T | UserError] = horovod.spark.run(
-                _rank,
-                args=(work,),
-                num_proc=ranks,
-                use_gloo=True,
-                nics=set(nics.split(",")) if nics else None,
-                stdout=sys.stderr,
-                stderr=sys.stderr,
-                verbose=0,
-            )
+            with ending_together(self._spark.sparkContext, group):
+                outcomes: list[T | UserError] = horovod.spark.run(
+                    _rank,
+                    args=(work,),
+                    num_proc=ranks,
+                    use_gloo=True,
+                    nics=set(nics.split(",")) if nics else None,
+                    stdout=sys.stderr,
+                    stderr=sys.stderr,
+                    verbose=0,
+                )
         except Exception as error:
             # Horovod knows no exception of its own for it; what the rank said is in its log.
             raise RankLost(str(error)) from error
