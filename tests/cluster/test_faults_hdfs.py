@@ -19,6 +19,8 @@ from oncotrain.lake.layout import apply_layout
 from oncotrain.lake.quarantine import list_refused
 from oncotrain.lake.quota import set_quota
 from oncotrain.training.central import train_centralized
+from oncotrain.training.checkpoint import newest_step
+from oncotrain.training.run import RunDirectory
 from support.datasets import write_samples
 from support.faults import wait, without
 from support.hadoop import upload
@@ -81,7 +83,7 @@ def test_the_namenode_restarts_while_a_model_trains(
     expected = train_centralized(None, undisturbed, config, source="test")
     with ThreadPoolExecutor(1) as trainer:
         training = trainer.submit(train_centralized, None, lake, config, source="test")
-        wait(lambda: lake.exists("runs", expected["run"], "checkpoints", "last.pt"))
+        wait(lambda: newest_step(RunDirectory(lake, expected["run"])))
         with without(cluster, "namenode"):
             assert not training.done()
             time.sleep(5)  # the NameNode is away, and training asks for it at every checkpoint
