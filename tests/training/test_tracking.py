@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from oncotrain import __version__
+from oncotrain.errors import UserError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training import rank
 from oncotrain.training.central import train_centralized
@@ -63,3 +65,20 @@ def test_a_resumed_run_is_one_run(trained_on: Lake, tmp_path, store, monkeypatch
     [run] = client.search_runs([number])
     assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2, 3]
+
+
+def test_a_server_that_is_not_there_is_named(trained_on: Lake, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    lake = copy_lake(trained_on, tmp_path / "lake")
+    with pytest.raises(UserError, match=r"MLflow at http://127.0.0.1:1 cannot be used \(.*--tracking ''"):
+        train_centralized(None, lake, run_config("drug_response"), source="test.yaml", tracking="http://127.0.0.1:1")
+
+
+def test_a_server_that_falls_silent_costs_the_run_nothing(trained_on: Lake, tmp_path, store, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise MlflowException("gone")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+    lake = copy_lake(trained_on, tmp_path / "lake")
+    summary = train_centralized(None, lake, run_config("drug_response"), source="test.yaml", tracking=store)
+    assert RunDirectory(lake, summary["run"]).read_json("summary.json")["status"] == "done"

@@ -7,13 +7,15 @@ to it.
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from oncotrain.config.training import RunConfig
+from oncotrain.errors import UserError
 from oncotrain.log import get_logger
 from oncotrain.training.run import RunDirectory
 
@@ -32,16 +34,29 @@ def tracked(run: RunDirectory, config: RunConfig, tags: Mapping[str, str], uri: 
     Args:
         tags: Versions of data and code, and what else tells this run from others.
         uri: A tracking server, or a store such as ``sqlite:///mlflow.db``; None tracks nothing.
+
+    Raises UserError if nobody answers at `uri`. One that falls silent later is logged, and costs the run nothing.
     """
     if uri is None:
         yield
         return
-    mirror = _Mirror(run, config, tags, uri)
+    from mlflow.exceptions import MlflowException  # slow to import: only where a run is tracked
+
+    try:
+        mirror = _Mirror(run, config, tags, uri)
+    except MlflowException as error:
+        raise UserError(f"MLflow at {uri} cannot be used ({_first_line(error)}); --tracking '' goes without") from None
     ended = threading.Event()
+
+    def send(what: Callable[[], None]) -> None:
+        try:
+            what()
+        except MlflowException as error:
+            get_logger(run=run.name, stage="train").error("MLflow at %s does not take it: %s", uri, _first_line(error))
 
     def watch() -> None:
         while not ended.wait(EVERY_SECONDS):
-            mirror.log_new_points()
+            send(mirror.log_new_points)
 
     watcher = threading.Thread(target=watch, name="tracking", daemon=True)
     watcher.start()
@@ -55,14 +70,14 @@ def tracked(run: RunDirectory, config: RunConfig, tags: Mapping[str, str], uri: 
     finally:
         ended.set()
         watcher.join()
-        mirror.close(status)
+        send(partial(mirror.close, status))
 
 
 class _Mirror:
     """One MLflow run, and how many of the run's validations it has."""
 
     def __init__(self, run: RunDirectory, config: RunConfig, tags: Mapping[str, str], uri: str) -> None:
-        from mlflow.tracking import MlflowClient  # slow to import: only where a run is tracked
+        from mlflow.tracking import MlflowClient
 
         self._run, self._client = run, MlflowClient(tracking_uri=uri)
         experiment = self._client.get_experiment_by_name(config.task["name"])
@@ -106,6 +121,10 @@ class _Mirror:
 
     def _steps(self) -> list[int]:
         return [metric.step for metric in self._client.get_metric_history(self._id, "cpu_seconds")]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
