@@ -1,12 +1,16 @@
-"""The memory cache among threads: one load a key, different keys at once, a failure that is not kept."""
+"""The memory cache among threads: one load a key, different keys at once. The disk cache: whose folder it takes."""
 
+import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from oncotrain.lake.row_group_cache import MemoryCache
+from oncotrain.errors import UserError
+from oncotrain.lake.row_group_cache import DiskCache, MemoryCache
 
 
 def table(size: int) -> pa.Table:
@@ -62,3 +66,27 @@ def test_the_least_recently_used_go_first() -> None:
     for key in (0, 1, 0, 2, 0, 1):
         get(key)
     assert loads == [0, 1, 2, 1]
+
+
+def open_to_others(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+
+
+def of_another_account(folder: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root may give a folder to another account")
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+
+
+def a_link(folder: Path) -> None:
+    folder.with_name("elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(folder.with_name("elsewhere"))
+
+
+@pytest.mark.parametrize("plant", [open_to_others, of_another_account, a_link])
+def test_a_folder_that_others_may_have_filled_is_refused(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    plant(tmp_path / "cache")
+    with pytest.raises(UserError, match="must be a folder of this account's own, mode 0700"):
+        DiskCache(tmp_path / "cache", 1 << 20)

@@ -70,8 +70,10 @@ def test_a_resumed_run_is_one_run(trained_on: Lake, tmp_path, store, monkeypatch
 def test_a_server_that_is_not_there_is_named(trained_on: Lake, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     lake = copy_lake(trained_on, tmp_path / "lake")
-    with pytest.raises(UserError, match=r"MLflow at http://127.0.0.1:1 cannot be used \(.*--tracking ''"):
-        train_centralized(None, lake, run_config("drug_response"), source="test.yaml", tracking="http://127.0.0.1:1")
+    server = "http://ada:lovelace@127.0.0.1:1"
+    with pytest.raises(UserError, match=r"MLflow at http://127.0.0.1:1 cannot be used \(.*--tracking ''") as raised:
+        train_centralized(None, lake, run_config("drug_response"), source="test.yaml", tracking=server)
+    assert "lovelace" not in str(raised.value)
 
 
 def test_a_server_that_falls_silent_costs_the_run_nothing(trained_on: Lake, tmp_path, store, monkeypatch):

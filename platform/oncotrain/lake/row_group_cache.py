@@ -1,5 +1,7 @@
 """Encoded row groups near their reader: in memory, and on the machine's own disk where the lake is far away."""
 
+import os
+import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -8,6 +10,8 @@ from threading import Lock
 
 import diskcache
 import pyarrow as pa
+
+from oncotrain.errors import UserError
 
 
 class MemoryCache:
@@ -55,11 +59,18 @@ class DiskCache:
 
     Keys begin with the SHA-256 of the file that a row group is from, so nothing in it can be out of date. The folder,
     mode 0700, may be deleted at any time between two runs. Pickles as its address.
+
+    Raises UserError for a folder that another account owns or may enter: diskcache unpickles what it finds.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder, self.limit = folder, limit
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            raise UserError(
+                f"{folder}: must be a folder of this account's own, mode 0700; remove it, or set TMPDIR elsewhere"
+            )
         # Everything as a file of its own: diskcache counts those, not its index, against the limit.
         self._cache = diskcache.Cache(
             str(folder), size_limit=limit, eviction_policy="least-recently-used", disk_min_file_size=0

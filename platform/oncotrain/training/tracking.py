@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pandas as pd
 
@@ -45,14 +46,18 @@ def tracked(run: RunDirectory, config: RunConfig, tags: Mapping[str, str], uri: 
     try:
         mirror = _Mirror(run, config, tags, uri)
     except MlflowException as error:
-        raise UserError(f"MLflow at {uri} cannot be used ({_first_line(error)}); --tracking '' goes without") from None
+        raise UserError(
+            f"MLflow at {_shown(uri)} cannot be used ({_said(error, uri)}); --tracking '' goes without"
+        ) from None
     ended = threading.Event()
 
     def send(what: Callable[[], None]) -> None:
         try:
             what()
         except MlflowException as error:
-            get_logger(run=run.name, stage="train").error("MLflow at %s does not take it: %s", uri, _first_line(error))
+            get_logger(run=run.name, stage="train").error(
+                "MLflow at %s does not take it: %s", _shown(uri), _said(error, uri)
+            )
 
     def watch() -> None:
         while not ended.wait(EVERY_SECONDS):
@@ -91,7 +96,7 @@ class _Mirror:
             for name, value in _flat(config).items():
                 self._client.log_param(self._id, name, value)
         self._logged = max((step for step in self._steps()), default=0)
-        get_logger(run=run.name, stage="train").info("tracked by MLflow at %s, run %s", uri, self._id)
+        get_logger(run=run.name, stage="train").info("tracked by MLflow at %s, run %s", _shown(uri), self._id)
 
     def log_new_points(self) -> None:
         """Send the validations that MLflow does not have yet; an undefined figure is left out."""
@@ -123,8 +128,19 @@ class _Mirror:
         return [metric.step for metric in self._client.get_metric_history(self._id, "cpu_seconds")]
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _shown(uri: str) -> str:
+    """The URI without the name and password that it may carry."""
+    return _without_secret(uri, uri)
+
+
+def _said(error: Exception, uri: str) -> str:
+    """The first line of an error, without what `uri` carries."""
+    return _without_secret(str(error).partition("\n")[0], uri)
+
+
+def _without_secret(text: str, uri: str) -> str:
+    secret = urlsplit(uri).netloc.rpartition("@")[0]
+    return text.replace(f"{secret}@", "") if secret else text
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
