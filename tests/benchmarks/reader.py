@@ -5,14 +5,15 @@
 Rows are 256 x 256 tiles with their instance masks, cut from ../shared/data/histology. Every way is opened, reads all of
 them ten times and is closed, in turn with the others; start-up is left out by counting from the first row on, which
 favours readers that have read ahead by then. Medians and ranges over the repetitions are printed, and as JSON.
-`--lake` names a laid-out lake in HDFS, to which the dataset is copied and from which it is read as well.
+`--lake` names a lake in HDFS: a dataset larger than what its reader may hold in memory is pooled there and on the local
+disk, and read from both. With `--threads 1` a second core is left to HDFS.
 """
 
 import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from oncotrain.job import run_job
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import apply_layout
+from oncotrain.lake.packing import ROW_GROUP_BYTES
 from oncotrain.lake.pool import pool
 from oncotrain.lake.row_group_cache import DiskCache
 from oncotrain.lake.schema import decode_value
@@ -48,13 +50,17 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "histology"
 COLUMNS = ("pixels", "instances")
 BATCH = 16
 EPOCHS = 10
+GROUPS = 2
+"""Row groups that are shuffled together."""
+HOSPITALS = 6
+"""Of whose tiles, pooled, a lake is made that is larger than what its reader may hold."""
 Rows = Generator[int]
 """Numbers of rows as they arrive, over all epochs: 1 where a reader gives single rows."""
 
 
 def main(
     work: Annotated[Path, typer.Option(help="folder for the datasets; kept and used again")],
-    lake: Annotated[str | None, typer.Option(help="a laid-out lake in HDFS to read from as well")] = None,
+    lake: Annotated[str | None, typer.Option(help="a lake in HDFS to read from as well")] = None,
     repetitions: Annotated[int, typer.Option(min=1)] = 5,
     threads: Annotated[int, typer.Option(min=1, help="of every reader")] = 2,
 ) -> None:
@@ -81,11 +87,14 @@ def measure(work: Path, remote: str | None, repetitions: int, threads: int) -> d
         "DataLoader over PNG files": partial(_loose_files, png / "files", threads),
     }
     if remote:
-        pool(spark, [local], Lake(remote), "tiles")
-        for name, lake in (("file://", local), ("hdfs://", Lake(remote))):
-            ways[f"oncotrain, {name}, read again each epoch"] = partial(_afresh, open_dataset(lake, "tiles"), threads)
-        cached = open_dataset(Lake(remote), "tiles", disk_cache=DiskCache(work / "row-groups", 1 << 30))
-        ways["oncotrain, hdfs:// behind the disk cache"] = partial(_afresh, cached, threads)
+        hospitals = [_tiles(spark, work / str(number), f"reader-{number}") for number in range(HOSPITALS)]
+        for lake in (Lake((work / "pool").as_uri()), Lake(remote)):
+            apply_layout(lake)
+            pool(spark, hospitals, lake, "tiles")
+            name = lake.uri.partition("//")[0] + "//"
+            ways[f"oncotrain, {name}, beyond memory"] = partial(_ours, _beyond_memory(lake), threads)
+        cached = _beyond_memory(Lake(remote), DiskCache(work / "row-groups", 1 << 30))
+        ways["oncotrain, hdfs:// behind the disk cache"] = partial(_ours, cached, threads)
     spark.stop()
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(repetitions):
@@ -103,7 +112,7 @@ def measure(work: Path, remote: str | None, repetitions: int, threads: int) -> d
     return {"rows": dataset.rows, "threads": threads, **summary}
 
 
-def _tiles(spark: SparkSession, work: Path) -> Lake:
+def _tiles(spark: SparkSession, work: Path, site: str = "reader") -> Lake:
     """A lake with both sets of images as one dataset of tiles."""
     lake = Lake((work / "lake").as_uri())
     apply_layout(lake)
@@ -115,7 +124,7 @@ def _tiles(spark: SparkSession, work: Path) -> Lake:
         missing_spacing={"image": 0.25},
         columns={"slide": "image", "id": "slide", "cohort": "dataset", "part": "split"},
     )
-    ingest_slides(spark, lake, "reader", DATA / "manifest.csv", config)
+    ingest_slides(spark, lake, site, DATA / "manifest.csv", config)
     return lake
 
 
@@ -158,22 +167,24 @@ def _decode_limit(dataset: Dataset, threads: int) -> Rows:
 
 
 def _ours(dataset: Dataset, threads: int) -> Rows:
-    """As training reads: shuffled epochs, batches made ahead by threads."""
-    for epoch in range(EPOCHS):
-        yield from _epoch(dataset, epoch, threads)
+    """As training reads: shuffled epochs one after the other, batches made ahead by threads."""
+    batches = (rows for epoch in range(EPOCHS) for rows in _batches(dataset, epoch))
+    yield from map(
+        len,
+        prefetch(
+            lambda rows: dataset.read(rows, COLUMNS), batches, threads, early=lambda rows: dataset.load(rows, COLUMNS)
+        ),
+    )
 
 
-def _afresh(dataset: Dataset, threads: int) -> Rows:
-    """As `_ours`, where the lake does not fit into memory: no row group outlives its epoch."""
-    for epoch in range(EPOCHS):
-        again = Dataset(dataset.lake, dataset.manifest, disk_cache=dataset.disk_cache)
-        yield from _epoch(again, epoch, threads)
+def _batches(dataset: Dataset, epoch: int) -> Iterator[np.ndarray]:
+    order = epoch_order(0, epoch, dataset.group_sizes, np.arange(dataset.rows), GROUPS)
+    return (order[at : at + BATCH] for at in range(0, len(order), BATCH))
 
 
-def _epoch(dataset: Dataset, epoch: int, threads: int) -> Rows:
-    order = epoch_order(0, epoch, dataset.group_sizes, np.arange(dataset.rows), 8)
-    batches = [order[at : at + BATCH] for at in range(0, len(order), BATCH)]
-    yield from map(len, prefetch(lambda rows: dataset.read(rows, COLUMNS), batches, threads))
+def _beyond_memory(lake: Lake, disk_cache: DiskCache | None = None) -> Dataset:
+    """The hospitals' tiles, of which memory holds no more than the row groups in use and those to come."""
+    return open_dataset(lake, "tiles", cache_bytes=3 * GROUPS * ROW_GROUP_BYTES, disk_cache=disk_cache)
 
 
 def _petastorm(uri: str, pool_type: str, threads: int) -> Rows:

@@ -71,6 +71,15 @@ def test_the_cache_holds_row_groups_up_to_its_limit(pooled, monkeypatch: pytest.
         assert reads == (expected if limit else [0, 0, 1, 0])
 
 
+def test_rows_loaded_before_are_not_read_again(pooled, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(pooled.centre, "tiles")
+    rows = np.arange(dataset.rows)
+    expected = [row["pixels"].tobytes() for row in open_dataset(pooled.centre, "tiles").read(rows, ["pixels"])]
+    dataset.load(rows, ["pixels"])
+    monkeypatch.setattr(Dataset, "_row_group", lambda *_: pytest.fail("read again"))
+    assert [row["pixels"].tobytes() for row in dataset.read(rows, ["pixels"])] == expected
+
+
 def test_the_disk_cache_is_read_instead_of_the_lake(
     pooled, copy_of: Callable[[Lake], Lake], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,9 @@ class MemoryDataset:
     def index(self, columns: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame([{column: row[column] for column in columns} for row in self._rows])
 
+    def load(self, rows: Sequence[int], columns: Sequence[str]) -> None:
+        """They are in memory."""
+
     def read(self, rows: Sequence[int], columns: Sequence[str]) -> list[Row]:
         if self.lost & set(rows):
             raise DataError("memory://rows: a row is missing")

@@ -108,9 +108,13 @@ class Dataset:
         result = []
         for row in np.asarray(rows, dtype=np.int64):
             group = self._group_of(int(row))
-            table = self._memory.get((group, *columns), partial(self._row_group, group, columns))
-            result.append(self._decode(table, int(row) - self._start(group)))
+            result.append(self._decode(self._held(group, columns), int(row) - self._start(group)))
         return result
+
+    def load(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> None:
+        """Get the encoded row groups of those rows into memory, for a `read` to come."""
+        for group in np.unique(np.searchsorted(self._ends, np.asarray(rows, dtype=np.int64), side="right")):
+            self._held(int(group), columns)
 
     def iterate(self, columns: Sequence[str], rows: Sequence[int] | np.ndarray | None = None) -> Iterator[Row]:
         """All rows, or those of the given numbers, in storage order, one row group in memory at a time.
@@ -132,6 +136,9 @@ class Dataset:
 
     def _start(self, group: int) -> int:
         return int(self._ends[group]) - self.group_sizes[group]
+
+    def _held(self, group: int, columns: Sequence[str]) -> pa.Table:
+        return self._memory.get((group, *columns), partial(self._row_group, group, columns))
 
     def _row_group(self, group: int, columns: Sequence[str]) -> pa.Table:
         file, index = self._places[group]

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, tee
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,9 @@ from oncotrain.lake.dataset import Dataset
 from oncotrain.tasks import Plan, Row, Task
 from oncotrain.training.collective import Collective
 from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, steps_per_epoch
+
+EARLY = 8
+"""Batches between the loading of a row group and its first use: far enough for a lake over a network."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -60,30 +63,45 @@ def batches(
     def order(epoch: int) -> np.ndarray:
         return epoch_order(train.seed, epoch, dataset.group_sizes, rows, train.shuffle_groups)
 
+    def numbers(step: int) -> np.ndarray:
+        start = step % per_epoch * train.batch_size
+        batch = order(step // per_epoch)[start : start + train.batch_size]
+        return rank_slice(batch, collective.rank, collective.world)
+
     def collate(epoch: int, piece: list[int]) -> Batch:
         rngs = [row_rng(train.seed, epoch, row) for row in piece] if train.augment else None
         return task.collate(read_rows(dataset, piece, task, plan), plan, rngs)
 
     def make(step: int) -> list[Batch]:
-        epoch, start = step // per_epoch, step % per_epoch * train.batch_size
-        mine = rank_slice(order(epoch)[start : start + train.batch_size], collective.rank, collective.world)
-        return [collate(epoch, mine[at : at + size].tolist()) for at in range(0, len(mine), size)]
+        mine = numbers(step)
+        return [collate(step // per_epoch, mine[at : at + size].tolist()) for at in range(0, len(mine), size)]
 
-    return prefetch(make, steps, train.readers)
+    return prefetch(make, steps, train.readers, early=lambda step: dataset.load(numbers(step), task.columns))
 
 
-def prefetch(make: Callable[[S], T], items: Iterable[S], threads: int = 1) -> Generator[T]:
+def prefetch(
+    make: Callable[[S], T], items: Iterable[S], threads: int = 1, early: Callable[[S], object] | None = None
+) -> Generator[T]:
     """What `make` makes of each item, in order, two a thread made before they are asked for.
 
     An exception is raised where its result would have been. Closing the generator ends the threads.
+
+    Args:
+        early: What can be done long before, EARLY items ahead, in one more thread, so that `make` need not wait for it.
+            Whatever it raises, `make` meets for itself.
     """
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="loader")
-    ahead = iter(items)
+    makers = ThreadPoolExecutor(threads, thread_name_prefix="loader")
+    fetcher = ThreadPoolExecutor(1, thread_name_prefix="fetcher")
+    ahead, far_ahead = tee(items)
+    fetched = (fetcher.submit(early, item) for item in far_ahead) if early else iter(())
     try:
-        made = deque(executor.submit(make, item) for item in islice(ahead, 2 * threads))
+        deque(islice(fetched, EARLY), maxlen=0)
+        made = deque(makers.submit(make, item) for item in islice(ahead, 2 * threads))
         while made:
             result = made.popleft().result()
-            made.extend(executor.submit(make, item) for item in islice(ahead, 1))
+            made.extend(makers.submit(make, item) for item in islice(ahead, 1))
+            next(fetched, None)
             yield result
     finally:
-        executor.shutdown(cancel_futures=True)
+        makers.shutdown(cancel_futures=True)
+        fetcher.shutdown(cancel_futures=True)
