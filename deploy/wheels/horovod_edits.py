@@ -1,10 +1,10 @@
 """What is changed in Horovod 0.28.1, the last release, so that it builds against a current torch and runs on CPUs."""
 
-from source_edits import Edit
+from source_edits import Cut, Edit
 
 NAME = "horovod"
 RELEASE = "0.28.1"
-VERSION = "0.28.1+oncotrain2"
+VERSION = "0.28.1+oncotrain3"
 SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"  # the source distribution
 
 # Gloo alone: no MPI on the machines, and no other framework in the environment.
@@ -17,7 +17,8 @@ BUILD_ENVIRONMENT = {
     "LDFLAGS": "-Wl,-s",
 }
 
-_WAIT = "a rank that waits for another must not take the processor from the loader, or from that other rank"
+_WAIT = "a rank that waits for another must take neither processor nor interpreter from its loader, or from that rank"
+_EVENT = "between tensors, ranks exchanged empty messages every millisecond, which took a tenth of the processor"
 _CPP20 = "torch's headers are C++20 since 2.14"
 _CPU = "PyPI's torch is a CUDA build: without a CUDA toolkit its CPU half is all there is to build against"
 
@@ -30,11 +31,80 @@ EDITS = (
         "False",
         _CPU,
     ),
-    Edit(
+    Cut(
         "horovod/torch/mpi_ops_v2.cc",
-        "std::this_thread::yield();",
-        "std::this_thread::sleep_for(std::chrono::microseconds(50));",
+        "  while (true) {\n    if (handle_manager.PollHandle(handle)) break;",
+        "  auto status = handle_manager.ReleaseHandle(handle);",
+        """\
+  {
+    py::gil_scoped_release release_python_gil;
+    while (!handle_manager.PollHandle(handle)) {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+""",
         _WAIT,
+    ),
+    Edit(
+        "horovod/common/tensor_queue.h",
+        "  void FinalizeTensorQueue(const Status& status);",
+        """\
+  // Wait up to `limit` for a tensor where none is under way; false, at once, where one is.
+  bool WaitForTensor(std::chrono::milliseconds limit);
+
+  void FinalizeTensorQueue(const Status& status);""",
+        _EVENT,
+    ),
+    Edit(
+        "horovod/common/tensor_queue.h",
+        "  mutable std::mutex mutex_;",
+        "  mutable std::mutex mutex_;\n\n  std::condition_variable added_;",
+        _EVENT,
+    ),
+    Edit(
+        "horovod/common/tensor_queue.h",
+        "#include <mutex>",
+        "#include <chrono>\n#include <condition_variable>\n#include <mutex>",
+        _EVENT,
+    ),
+    Edit(
+        "horovod/common/tensor_queue.cc",
+        "  message_queue_.push(std::move(message));\n  return Status::OK();",
+        "  message_queue_.push(std::move(message));\n  added_.notify_one();\n  return Status::OK();",
+        _EVENT,
+    ),
+    Edit(
+        "horovod/common/tensor_queue.cc",
+        "    message_queue_.push(std::move(messages[i]));\n  }",
+        "    message_queue_.push(std::move(messages[i]));\n  }\n  added_.notify_one();",
+        _EVENT,
+    ),
+    Edit(
+        "horovod/common/tensor_queue.cc",
+        "// Execute callback for each tensor and clear tensor queue",
+        """\
+bool TensorQueue::WaitForTensor(std::chrono::milliseconds limit) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (!tensor_table_.empty()) {
+    return false;
+  }
+  added_.wait_for(lock, limit, [this] { return !message_queue_.empty(); });
+  return true;
+}
+
+// Execute callback for each tensor and clear tensor queue""",
+        _EVENT,
+    ),
+    Edit(
+        "horovod/common/operations.cc",
+        "  if (sleep_duration > std::chrono::steady_clock::duration::zero()) {",
+        """\
+  // Ranks that have nothing to send need not say so a thousand times a second. A rank that has waits in the exchange
+  // for the others, who join when they have, too, or want to end, or after this long.
+  auto& tensors = state.process_set_table.Get(0).tensor_queue;
+  if (!tensors.WaitForTensor(std::chrono::milliseconds(100)) &&
+      sleep_duration > std::chrono::steady_clock::duration::zero()) {""",
+        _EVENT,
     ),
     Edit("horovod/__init__.py", f"'{RELEASE}'", f"'{VERSION}'", "tells the patched build from the release"),
 )

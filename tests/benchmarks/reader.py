@@ -12,7 +12,10 @@ disk, and read from both. With `--threads 1` a second core is left to HDFS.
 import itertools
 import os
 import statistics
+import subprocess
+import sys
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import partial
@@ -52,6 +55,7 @@ BATCH = 16
 EPOCHS = 10
 GROUPS = 2
 """Row groups that are shuffled together."""
+STREAMING = "mosaicml-streaming==0.13.0"
 HOSPITALS = 6
 """Of whose tiles, pooled, a lake is made that is larger than what its reader may hold."""
 Rows = Generator[int]
@@ -85,7 +89,9 @@ def measure(work: Path, remote: str | None, repetitions: int, threads: int) -> d
         "Petastorm, process pool": partial(_petastorm, dataset.uri, "process", threads),
         "Petastorm on PNG, thread pool": partial(_petastorm, (png / "parquet").as_uri(), "thread", threads),
         "DataLoader over PNG files": partial(_loose_files, png / "files", threads),
+        "mosaicml-streaming": partial(_streaming, png / "files", work / "mds", threads),
     }
+    deque(_streaming(png / "files", work / "mds", threads, epochs=0), maxlen=0)  # makes its environment and its shards
     if remote:
         hospitals = [_tiles(spark, work / str(number), f"reader-{number}") for number in range(HOSPITALS)]
         for lake in (Lake((work / "pool").as_uri()), Lake(remote)):
@@ -212,6 +218,21 @@ def _loose_files(folder: Path, workers: int) -> Rows:
     )
     for _ in range(EPOCHS):
         yield from (len(pixels) for pixels, _ in loader)
+
+
+def _streaming(files: Path, shards: Path, workers: int, epochs: int = EPOCHS) -> Rows:
+    uv = [str(Path(sys.executable).with_name("uv")), "run", "--quiet", "--isolated", "--no-project", "--python", "3.11"]
+    script = Path(__file__).with_name("streaming_reader.py")
+    options = ["--workers", str(workers), "--epochs", str(epochs)]
+    with subprocess.Popen(
+        [*uv, "--with", STREAMING, str(script), str(files), str(shards), *options], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield from map(int, process.stdout)
+        finally:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.terminate()
 
 
 def _timed(rows: Rows, count: int) -> tuple[float, float]:
