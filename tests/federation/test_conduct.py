@@ -1,4 +1,4 @@
-"""A whole run over the sites' client apps, sockets and workers, with Flower's strategy; its network is left out."""
+"""A whole run over the sites' workers, with Flower's strategy; its network is left out."""
 
 import logging
 from collections.abc import Mapping
@@ -180,7 +180,7 @@ def test_fewer_sites_than_the_minimum_end_the_run(sites, centre, monkeypatch):
 def test_sites_that_do_not_come_are_named(sites):
     workers = open_workers(sites, federated_config("drug_response"))
     with loopback(workers) as group:
-        del group.grid.channels[2]
+        del group.grid.workers[2]
         with pytest.raises(DataError, match="3 sites are needed, 2 came within 0 s; not there: uz-leuven"):
             group.wait(3, 0.2)
         group.wait(2, 0.2)

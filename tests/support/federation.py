@@ -1,19 +1,16 @@
-"""A federation without processes: Flower's grid replaced by calls of the sites' client apps."""
+"""A federation without processes: Flower's grid replaced by calls of the sites' workers."""
 
-import tempfile
-import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Error, Message
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.channel import Channel, answer_one, open_channel
-from oncotrain.federation.client_app import forward
+from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.site import answer
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.filesystem import Lake
@@ -34,10 +31,10 @@ def open_workers(sites: Mapping[str, Lake], config: RunConfig) -> dict[str, Work
 
 
 class LoopbackGrid(Grid):
-    """Delivers each message to the client app of its node at once, as a SuperNode would."""
+    """Delivers each message to the worker of its node at once."""
 
-    def __init__(self, channels: Mapping[int, Channel]) -> None:
-        self.channels = dict(channels)
+    def __init__(self, workers: Mapping[int, Worker]) -> None:
+        self.workers = dict(workers)
         self.replies: dict[str, Message] = {}
         self.sent: list[Message] = []
 
@@ -52,7 +49,7 @@ class LoopbackGrid(Grid):
         raise NotImplementedError
 
     def get_node_ids(self) -> Iterable[int]:
-        return list(self.channels)
+        return list(self.workers)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         identifiers = []
@@ -61,8 +58,8 @@ class LoopbackGrid(Grid):
             self.sent.append(message)
             identifiers.append(message.metadata.message_id)
             node = message.metadata.dst_node_id
-            if node in self.channels:
-                self.replies[identifiers[-1]] = forward(message, context_of(self.channels[node]))
+            if node in self.workers:
+                self.replies[identifiers[-1]] = self._reply(message, self.workers[node])
         return identifiers
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -71,28 +68,15 @@ class LoopbackGrid(Grid):
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         raise NotImplementedError
 
-
-def context_of(channel: Channel) -> Context:
-    """What a client app is told by its SuperNode."""
-    config = {"site": "", "socket": str(channel.socket), "key": str(channel.key)}
-    return Context(run_id=1, node_id=1, node_config=config, state=RecordDict(), run_config={})
+    def _reply(self, message: Message, worker: Worker) -> Message:
+        reply = answer(worker, message.content, message.metadata.message_type.rpartition(".")[2])
+        content = Error(int(reply), reply.name) if isinstance(reply, Refusal) else reply
+        return Message(content, reply_to=message)
 
 
 @contextmanager
 def loopback(workers: Mapping[str, Worker], deadline: float = 60.0) -> Iterator[Sites]:
-    """The sites of these workers, each behind its own socket and thread."""
+    """The sites of these workers, in this process."""
     # Messages carry the identity of the process that Flower started for the app; here there is none.
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
-    with ExitStack() as stack:
-        channels: dict[int, Channel] = {}
-        for number, worker in enumerate(workers.values(), start=1):
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="worker-")))
-            channels[number], listener = open_channel(folder)
-            stack.enter_context(listener)
-            threading.Thread(target=_serve, args=(listener, worker), daemon=True).start()
-        yield Sites(LoopbackGrid(channels), dict(enumerate(workers, start=1)), deadline)
-
-
-def _serve(listener: Any, worker: Worker) -> None:
-    while not worker.finished:
-        answer_one(listener, worker.answer)
+    yield Sites(LoopbackGrid(dict(enumerate(workers.values(), start=1))), dict(enumerate(workers, start=1)), deadline)

@@ -6,8 +6,8 @@ from enum import IntEnum
 class Refusal(IntEnum):
     """Error codes of a site's replies, outside the range of Flower's own."""
 
-    WORKER_GONE = 1001
-    """The site's worker does not answer its client app."""
+    APP = 1001
+    """The message is of an app that is not on the site's list."""
     CONFIGURATION = 1002
     """The site's configuration, task or plan does not allow what was asked."""
     DATA = 1003

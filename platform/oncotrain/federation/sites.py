@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -93,31 +94,32 @@ class Sites:
         for message in messages:
             self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
         replies = self._replies(messages)
-        for reply in replies:
+        for site, reply in replies:
             if reply.has_error():
-                get_logger(site=self.name(reply), stage="federate").error(
+                get_logger(site=site, stage="federate").error(
                     "%s refused: %s", reply.metadata.message_type, describe(reply.error.code)
                 )
             else:
-                cost = self.costs[self.name(reply)]
-                cost.bytes_up += size(reply.content)
-                cost.cpu_seconds += body_of(reply.content)["cpu_seconds"]
-        return sorted((reply for reply in replies if not reply.has_error()), key=self.name)
+                self.costs[site].bytes_up += size(reply.content)
+                self.costs[site].cpu_seconds += body_of(reply.content)["cpu_seconds"]
+        return [reply for _, reply in sorted(replies, key=itemgetter(0)) if not reply.has_error()]
 
     def name(self, reply: Message) -> str:
         """The site that sent `reply`."""
         return self.names[reply.metadata.src_node_id]
 
-    def _replies(self, messages: Sequence[Message]) -> list[Message]:
-        asked = dict(zip(self.grid.push_messages(messages), messages, strict=True))
+    def _replies(self, messages: Sequence[Message]) -> list[tuple[str, Message]]:
+        """Replies beside their sites; Flower's own, for a site that is gone, do not name it."""
+        asked = {
+            identifier: self.names[message.metadata.dst_node_id]
+            for identifier, message in zip(self.grid.push_messages(messages), messages, strict=True)
+        }
         deadline = time.monotonic() + self.deadline
-        replies: list[Message] = []
+        replies: list[tuple[str, Message]] = []
         while asked and time.monotonic() < deadline:
             for reply in self.grid.pull_messages(list(asked)):
-                del asked[reply.metadata.reply_to_message_id]
-                replies.append(reply)
+                replies.append((asked.pop(reply.metadata.reply_to_message_id), reply))
             time.sleep(POLL_SECONDS)
-        for message in asked.values():
-            site = self.names[message.metadata.dst_node_id]
+        for site in asked.values():
             get_logger(site=site, stage="federate").error("no answer within %.0f s", self.deadline)
         return replies

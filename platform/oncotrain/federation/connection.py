@@ -1,0 +1,143 @@
+"""A site's connection to the coordinator: one that it opens itself, over TLS, with its own key."""
+
+import hashlib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.cli.build import build_fab_from_disk
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.node_pb2 import Node as NodeProto
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
+from flwr.supercore.retry import RetryInvoker, exponential
+from flwr.supernode.fleet_http_client import FleetHttpClient
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+from oncotrain.errors import UserError
+from oncotrain.federation.node import Node
+from oncotrain.federation.superlink import APP, reach
+
+PATIENCE = 900.0
+"""Seconds that a coordinator may be away, as for a restart."""
+CLOCK_TOLERANCE = 60.0
+"""Seconds. Flower admits signatures that are not older than that."""
+_AWAY = (502, 503, 504)
+"""Answers of a proxy whose server is not there."""
+
+
+def installed_app() -> str:
+    """SHA-256 of the app (FAB) of the oncotrain that is installed here."""
+    return hashlib.sha256(build_fab_from_disk(APP)).hexdigest()
+
+
+@contextmanager
+def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> Iterator[Node]:
+    """This site, online at the coordinator at `address` (``host:port``), until the context is left.
+
+    Args:
+        authority: Certificate of the authority that signed the coordinator's.
+        key: The site's private key (OpenSSH, P-384), whose public half the coordinator has registered.
+
+    Raises UserError in words if the coordinator does not admit the site.
+    """
+    private = load_ssh_private_key(key.read_bytes(), password=None)
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise UserError(f"--key {key}: is not an elliptic-curve key; the coordinator makes the right one")
+    public = private.public_key()
+    retry = RetryInvoker(
+        lambda: exponential(max_delay=10),
+        (httpx.TransportError, httpx.HTTPStatusError),
+        max_tries=None,
+        max_time=PATIENCE,
+        should_giveup=_is_final,
+    )
+    with (
+        _in_words(address, key),
+        FleetHttpClient.from_server_address(
+            address,
+            insecure=False,
+            root_certificates=authority.read_bytes(),
+            interceptors=[NodeAuthHttpInterceptor(private, public)],
+            retry_invoker=retry,
+        ) as client,
+    ):
+        activation = ActivateNodeRequest(
+            public_key=public_key_to_bytes(public), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
+        )
+        proto = NodeProto(node_id=client.ActivateNode(activation).node_id)
+        heartbeat = HeartbeatSender(lambda: _beat(client, proto))
+        heartbeat.start()
+        try:
+            yield Node(client, proto, apps)
+        finally:
+            heartbeat.stop()
+            with suppress(httpx.HTTPError):  # the coordinator has ended first
+                client.DeactivateNode(DeactivateNodeRequest(node_id=proto.node_id))
+
+
+def _beat(client: FleetHttpClient, proto: NodeProto) -> bool:
+    """Whether the coordinator heard that this site is there; where it does not want to, the next message says why."""
+    request = SendNodeHeartbeatRequest(node=proto, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
+    try:
+        return bool(client.SendNodeHeartbeat(request).success)
+    except httpx.HTTPError:
+        return False
+
+
+def _is_final(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code not in _AWAY
+    return "certificate" in str(error).lower()
+
+
+@contextmanager
+def _in_words(address: str, key: Path) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        raise UserError(f"the coordinator at {address} refused {_reason(error.response, key)}") from None
+    except httpx.TransportError as error:
+        raise UserError(f"the coordinator at {address} is gone: no answer for {PATIENCE:.0f} s ({error})") from None
+
+
+def _reason(response: httpx.Response, key: Path) -> str:
+    sent = response.headers.get("date")
+    skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds() if sent else 0.0
+    if abs(skew) > CLOCK_TOLERANCE:
+        side = "ahead of" if skew > 0 else "behind"
+        return f"this machine: its clock is {abs(skew) / 60:.1f} minutes {side} the coordinator's; set it (chrony, NTP)"
+    return (
+        f"--key {key}: its public half must be registered there, not removed since, and no other client may use it "
+        f"(HTTP {response.status_code})"
+    )
+
+
+def require_coordinator(address: str, authority: Path) -> None:
+    """Raise UserError in words if a TLS connection to the coordinator can't be made."""
+    if not authority.is_file():
+        raise UserError(f"--root-certificates {authority}: no such file; the coordinator hands it out")
+    try:
+        reach(address, authority)
+    except ssl.SSLCertVerificationError as error:
+        raise UserError(
+            f"--superlink {address}: its certificate is not of the authority in {authority} ({error.verify_message})"
+        ) from None
+    except ValueError:
+        raise UserError(f"--superlink {address}: must be HOST:PORT") from None
+    except socket.gaierror:
+        raise UserError(f"--superlink {address}: no such host") from None
+    except OSError as error:
+        raise UserError(
+            f"--superlink {address}: no SuperLink answers there ({error.strerror or error}); "
+            "is the coordinator running, and the port open?"
+        ) from None
