@@ -68,7 +68,7 @@ def finished(published: Mapping[str, Lake], tmp_path_factory: pytest.TempPathFac
     with log.open("wb") as stderr:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
     try:
-        wait_for("SuperLink at", log, server)
+        wait_for("SuperLink behind", log, server)
         with clients(
             invitation, sites, file, JOBS / "federated_client.py", trace_into(root / "{site}.trace")
         ) as started:

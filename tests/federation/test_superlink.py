@@ -1,10 +1,13 @@
 """A real SuperLink with TLS: who is refused, in which words, and a run that Flower calls completed without results."""
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -13,6 +16,7 @@ from oncotrain.federation import coordinator as coordinator_module
 from oncotrain.federation import superlink as superlink_module
 from oncotrain.federation.connection import require_coordinator
 from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
+from oncotrain.federation.gateway import ACCESS
 from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
 from oncotrain.federation.local import clients
 from oncotrain.federation.site import take_part
@@ -56,20 +60,64 @@ def no_spark() -> None:
 def test_a_key_that_is_not_registered_is_refused(server, sites, tmp_path):
     stranger = make_site_key(tmp_path, "uz-leuven")
     with pytest.raises(UserError, match=r"refused --key .*must be registered"):
-        join(sites["uz-leuven"], server.link.address, server.invitation.authority, stranger)
+        join(sites["uz-leuven"], server.invitation.address, server.invitation.authority, stranger)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [
+        "control/start-run",
+        "control/list-runs",
+        "control/register-node",
+        "fleet/register-node",
+        "fleet/unregister-node",
+        "fleet/get-fab",
+        "fleet/activate-node/../register-node",
+        "fleet/%72egister-node",
+        "runtime/pull-task-input",
+    ],
+)
+def test_a_hospital_reaches_the_routes_of_a_node_alone(server, route):
+    assert post(server, server.invitation.address, route) == 403
+    assert post(server, server.link.address, route) != 403, "the SuperLink itself would serve it"
+
+
+def test_a_node_without_a_key_is_not_served(server):
+    assert post(server, server.invitation.address, "fleet/pull-messages") == 401
+    context = ssl.create_default_context(cafile=str(server.invitation.authority))
+    assert httpx.get(f"https://{server.invitation.address}/v1/fleet/get-run", verify=context).status_code == 403
+
+
+def test_an_operator_elsewhere_cannot_submit_a_run(server):
+    elsewhere = replace(server.link, address=server.invitation.address, home=server.invitation.folder / "elsewhere")
+    elsewhere.connect(server.invitation.authority)
+    with pytest.raises(UserError, match=r"(?s)flwr run failed.*403 Forbidden"):
+        elsewhere.submit({"job": "/nowhere"})
+
+
+def post(server: Coordinator, address: str, route: str) -> int:
+    context = ssl.create_default_context(cafile=str(server.invitation.authority))
+    headers = {"content-type": "application/protobuf"}
+    return httpx.post(f"https://{address}/v1/{route}", content=b"", headers=headers, verify=context).status_code
+
+
+def test_the_log_of_the_gateway_says_who_asked_for_what(server):
+    post(server, server.invitation.address, "control/start-run")
+    lines = (server.invitation.folder / ACCESS).read_text().splitlines()
+    assert any('127.0.0.1 "POST /v1/control/start-run" 403' in line for line in lines)
 
 
 def test_a_coordinator_of_another_authority_is_refused(server, tmp_path):
     other = ServerCertificate.in_folder(tmp_path)
     make_server_certificate(other, ["127.0.0.1"])
     with pytest.raises(UserError, match="not of the authority in"):
-        require_coordinator(server.link.address, other.authority)
+        require_coordinator(server.invitation.address, other.authority)
 
 
 def test_a_port_in_use_is_said_with_the_servers_last_words(server, tmp_path):
-    port = int(server.link.address.rpartition(":")[2])
+    port = int(server.invitation.address.rpartition(":")[2])
     with (
-        pytest.raises(UserError, match="address already in use"),
+        pytest.raises(UserError, match="Address already in use"),
         coordinator(tmp_path / "work", ["uz-leuven"], "127.0.0.1", port),
     ):
         pass

@@ -95,13 +95,15 @@ def openslide() -> str:
 
 
 def flower() -> str:
-    """Imports both sides, and finds the programs that are started as processes."""
-    from flwr import clientapp, serverapp
+    """Imports what a coordinator and a site use of it, and finds the program that is started as a process."""
+    from flwr import serverapp
+    from flwr.supernode.fleet_http_client import FleetHttpClient
 
-    programs = Path(sys.executable).parent
-    for program in ("flower-superlink", "flower-supernode"):
-        _require((programs / program).is_file(), f"{programs / program} is missing")
-    _require(hasattr(clientapp, "ClientApp") and hasattr(serverapp, "ServerApp"), "flwr has no ClientApp or ServerApp")
+    program = Path(sys.executable).parent / "flower-superlink"
+    _require(program.is_file(), f"{program} is missing")
+    _require(
+        hasattr(serverapp, "ServerApp") and hasattr(FleetHttpClient, "PullMessages"), "flwr lacks what we use of it"
+    )
     return version("flwr")
 
 

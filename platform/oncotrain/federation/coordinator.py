@@ -10,10 +10,11 @@ from typing import Any
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
+from oncotrain.federation.gateway import gateway
 from oncotrain.federation.job import LOG, Job, Outcome, read_outcome, write_job
 from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
 from oncotrain.federation.schedule import federated_section
-from oncotrain.federation.superlink import SuperLink, superlink
+from oncotrain.federation.superlink import SuperLink, free_ports, superlink
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout
 from oncotrain.log import get_logger
@@ -66,13 +67,17 @@ def coordinator(work: Path, sites: Sequence[str], host: str, port: int) -> Itera
     for site in sites:
         if not (work / f"{site}.key").exists():
             make_site_key(work, site)
-    with superlink(work, certificate, host, port) as link:
+    address = f"{host}:{port}"
+    with (
+        superlink(work, certificate, free_ports(1)[0]) as link,
+        gateway(work, certificate, address, link.address),
+    ):
         nodes = link.admit({site: work / f"{site}.key.pub" for site in sites})
         get_logger(stage="federate").info(
-            "SuperLink at %s; each site needs %s and its own of %s",
-            *(link.address, certificate.authority, ", ".join(f"{site}.key" for site in sites)),
+            "SuperLink behind %s; each site needs %s and its own of %s",
+            *(address, certificate.authority, ", ".join(f"{site}.key" for site in sites)),
         )
-        yield Coordinator(link, nodes, Invitation(work, link.address))
+        yield Coordinator(link, nodes, Invitation(work, address))
 
 
 def run_app(

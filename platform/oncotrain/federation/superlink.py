@@ -31,6 +31,11 @@ class SuperLink:
     log: Path
     process: subprocess.Popen[bytes]
 
+    def connect(self, authority: Path) -> None:
+        """Leave the connection where `flwr` looks for it."""
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        (self.home / "config.toml").write_text(_connection(self.address, authority), encoding="utf-8")
+
     def admit(self, public_keys: Mapping[str, Path]) -> dict[int, str]:
         """Register each site's public key; the site by the node number that Flower gave it."""
 
@@ -75,8 +80,8 @@ class SuperLink:
 
 
 @contextmanager
-def superlink(work: Path, certificate: ServerCertificate, host: str, port: int) -> Iterator[SuperLink]:
-    """A server with TLS that admits registered sites only, for as long as the context lasts.
+def superlink(work: Path, certificate: ServerCertificate, port: int) -> Iterator[SuperLink]:
+    """A server on loopback, with TLS, that admits registered sites only, for as long as the context lasts.
 
     `work` is a private folder for its state and log. Raises UserError if it does not start, as on a port in use.
     """
@@ -84,11 +89,10 @@ def superlink(work: Path, certificate: ServerCertificate, host: str, port: int) 
     home.mkdir(mode=0o700, exist_ok=True)
     for state in home.glob("state.db*"):
         state.unlink()
-    address, log = f"{host}:{port}", work / "superlink.log"
-    (home / "config.toml").write_text(_connection(address, certificate.authority), encoding="utf-8")
+    address, log = f"127.0.0.1:{port}", work / "superlink.log"
     command = [
         executable("flower-superlink"),
-        *("--host", host, "--port", str(port)),
+        *("--host", "127.0.0.1", "--port", str(port)),
         *("--ssl-ca-certfile", str(certificate.authority)),
         *("--ssl-certfile", str(certificate.certificate), "--ssl-keyfile", str(certificate.key)),
         *("--database", str(home / "state.db")),
@@ -97,6 +101,7 @@ def superlink(work: Path, certificate: ServerCertificate, host: str, port: int) 
     ]
     with running(command, environment=environment(home), log=log) as process:
         server = SuperLink(address, home, log, process)
+        server.connect(certificate.authority)
         _wait_until_it_answers(server, certificate.authority)
         yield server
 
