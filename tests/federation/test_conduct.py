@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,10 @@ import pytest
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.conduct import conduct
+from oncotrain.federation.parcel import Parcel, to_records
+from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.rounds import Rounds
+from oncotrain.federation.site import answer
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
@@ -175,6 +180,43 @@ def test_fewer_sites_than_the_minimum_end_the_run(sites, centre, monkeypatch):
     monkeypatch.setitem(workers["uz-leuven"]._answers, "train", fail)
     with loopback(workers) as group, pytest.raises(DataError, match="round 1: 2 sites answered, 3 are needed"):
         conduct(group, centre, config, "test.yaml")
+
+
+def test_a_client_started_again_in_mid_run_goes_on(sites, centre, monkeypatch):
+    config = federated_config("drug_response")
+    train_one = Rounds._train_one
+    with loopback(open_workers(sites, config)) as group:
+
+        def start_again(self: Rounds, number: int, *arguments: Any) -> Any:
+            if number == 2:
+                group.grid.workers[2] = open_workers(sites, config)["uz-leuven"]
+            return train_one(self, number, *arguments)
+
+        monkeypatch.setattr(Rounds, "_train_one", start_again)
+        summary = conduct(group, centre, config, "test.yaml")
+    assert summary["rounds"] == 2
+    kinds = [line["event"]["kind"] for line in read(sites["uz-leuven"], "uz-leuven")]
+    assert kinds == ["contract", "statistics", "plan", "train", "train", "validation", "test"]
+
+
+def test_a_client_with_the_key_of_another_site_is_named(sites, centre):
+    config = federated_config("drug_response")
+    workers = open_workers(sites, config)
+    workers["uz-leuven"].site = "chu-grenoble"
+    with (
+        loopback(workers) as group,
+        pytest.raises(UserError, match="the client with the key of uz-leuven calls itself 'chu-grenoble'"),
+    ):
+        conduct(group, centre, config, "test.yaml")
+
+
+@pytest.mark.parametrize("name", ["../landing", "a/b", "", ".."])
+def test_a_run_cannot_be_named_out_of_its_zone(name, sites):
+    worker = open_workers(sites, federated_config("drug_response"))["uz-leuven"]
+    before = sorted(Path(sites["uz-leuven"].root).rglob("*"))
+    reply = answer(worker, to_records(Parcel({"run": name, "plan": {}})), "plan")
+    assert reply is Refusal.CONFIGURATION
+    assert sorted(Path(sites["uz-leuven"].root).rglob("*")) == before
 
 
 def test_sites_that_do_not_come_are_named(sites):

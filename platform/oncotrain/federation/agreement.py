@@ -13,11 +13,13 @@ from oncotrain.tasks import Plan, Task
 def collect_offers(sites: Sites, config: RunConfig, source: str) -> dict[str, Parcel]:
     """What each site can bring: `contract`, `dataset` (name, version, sha256) and `training_rows`.
 
-    Raises UserError naming the keys in which a site's configuration differs from this one, DataError for a site that
-    does not answer.
+    Raises UserError naming the keys in which a site's configuration differs from this one, or a client that has
+    another site's key; DataError for a site that does not answer.
     """
     offers = sites.ask_all("query.contract", Parcel({"settings": shared_settings(config)}))
     for site, offer in offers.items():
+        if offer.body["site"] != site:
+            raise UserError(f"the client with the key of {site} calls itself {offer.body['site']!r}; which is it?")
         if offer.body["differing"]:
             keys = ", ".join(offer.body["differing"])
             raise UserError(f"{source}: the configuration of {site} differs in {keys}; all participants use the same")

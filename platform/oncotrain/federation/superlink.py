@@ -20,6 +20,7 @@ from oncotrain.federation.process import last_lines, running
 APP = Path(__file__).parent / "app"
 START_SECONDS = 120.0
 _CONNECTION = "federation"
+_NODES = "nodes.json"
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,36 @@ class SuperLink:
         (self.home / "config.toml").write_text(_connection(self.address, authority), encoding="utf-8")
 
     def admit(self, public_keys: Mapping[str, Path]) -> dict[int, str]:
-        """Register each site's public key; the site by the node number that Flower gave it."""
+        """Admit these sites, by public key, and nobody else any more; each by the number that Flower gave it.
+
+        Who was admitted before this server was started again keeps the number, if the key is still the same.
+        """
+        before = self._admitted()
+        wanted = {site: key.read_text(encoding="utf-8") for site, key in public_keys.items()}
+        for site, (node, key) in before.items():
+            if wanted.get(site) != key:
+                self.remove(node)
+        kept = {site: node for site, (node, key) in before.items() if wanted.get(site) == key}
 
         def register(site: str) -> int:
             answer = self._flwr("supernode", "register", str(public_keys[site]), _CONNECTION, "--name", site)
             return int(str(answer["node-id"]))
 
-        with ThreadPoolExecutor(len(public_keys)) as pool:
-            return dict(zip(pool.map(register, public_keys), public_keys, strict=True))
+        new = [site for site in wanted if site not in kept]
+        with ThreadPoolExecutor(max(1, len(new))) as pool:
+            nodes = kept | dict(zip(new, pool.map(register, new), strict=True))
+        text = json.dumps({site: [node, wanted[site]] for site, node in nodes.items()})
+        (self.home / _NODES).write_text(text, encoding="utf-8")
+        return {nodes[site]: site for site in wanted}
+
+    def remove(self, node: int) -> None:
+        """Shut a site out, at once: its next request is refused, and its key can never be registered again."""
+        self._flwr("supernode", "unregister", str(node), _CONNECTION)
+
+    def _admitted(self) -> dict[str, tuple[int, str]]:
+        """Number and public key of each site that this server's database knows."""
+        nodes = self.home / _NODES
+        return json.loads(nodes.read_text(encoding="utf-8")) if nodes.exists() else {}
 
     def submit(self, settings: Mapping[str, str]) -> int:
         """Start a run of the app with these run settings; its number."""
@@ -87,8 +110,6 @@ def superlink(work: Path, certificate: ServerCertificate, port: int) -> Iterator
     """
     home = work / "superlink"
     home.mkdir(mode=0o700, exist_ok=True)
-    for state in home.glob("state.db*"):
-        state.unlink()
     address, log = f"127.0.0.1:{port}", work / "superlink.log"
     command = [
         executable("flower-superlink"),

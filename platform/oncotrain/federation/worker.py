@@ -100,6 +100,7 @@ class Worker:
         differing = differing_keys(shared_settings(self.config), request.body["settings"])
         manifest = self.data.dataset.manifest
         body = {
+            "site": self.site,
             "differing": differing,
             "contract": self.data.task.contract(manifest.features),
             "dataset": {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256},
@@ -114,11 +115,16 @@ class Worker:
         return Parcel({"rows": len(self.data.rows("train"))}, sums)
 
     def _take_plan(self, request: Parcel) -> Parcel:
-        self.plan = dict(request.body["plan"])
-        self.state = initial_state(self.data.task, self.plan, self.train_config, device(self.collective))
-        rows = self.data.rows("train")
-        self.loss_count = loss_count(self.state, self.data, rows, self.plan, self.train_config)
-        return Parcel({"rows": len(rows)})
+        """Kept in this site's lake as well: a worker that is started again in mid-run finds it there."""
+        RunDirectory(self.lake, str(request.body["run"])).write_json(request.body["plan"], "plan.json")
+        self._prepare(dict(request.body["plan"]))
+        return Parcel({"rows": len(self.data.rows("train"))})
+
+    def _prepare(self, plan: Plan) -> tuple[TrainState, Plan]:
+        self.plan = plan
+        self.state = initial_state(self.data.task, plan, self.train_config, device(self.collective))
+        self.loss_count = loss_count(self.state, self.data, self.data.rows("train"), plan, self.train_config)
+        return self.state, plan
 
     def _train(self, request: Parcel) -> Parcel:
         state, plan = self._receive(request)
@@ -197,10 +203,16 @@ class Worker:
 
     def _receive(self, request: Parcel) -> tuple[TrainState, Plan]:
         """The model with the request's parameters, and the plan."""
-        if self.state is None or self.plan is None:
+        kept = None if self.state is None or self.plan is None else (self.state, self.plan)
+        state, plan = kept or self._prepare(self._kept_plan(str(request.body["run"])))
+        set_parameters(state.model, request.parameters)
+        return state, plan
+
+    def _kept_plan(self, run: str) -> Plan:
+        directory = RunDirectory(self.lake, run)
+        if not directory.exists("plan.json"):
             raise UserError("asked to work before the plan was sent")
-        set_parameters(self.state.model, request.parameters)
-        return self.state, self.plan
+        return dict(directory.read_json("plan.json"))
 
     def _may_say(self, part: Part) -> bool:
         return may_leave(len(getattr(self.data.split, part)), self.federated.min_patients)

@@ -19,6 +19,7 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import canonical_json
+from oncotrain.lake.names import require_slug
 from oncotrain.tasks import Sums
 
 
@@ -31,10 +32,16 @@ def run_name(task: str, arm: str, config: RunConfig, dataset_sha256: str) -> str
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Reads and writes a run's files; every file is replaced whole."""
+    """Reads and writes a run's files; every file is replaced whole.
+
+    Raises UserError for a name that is none: at a site it is the coordinator who names the run.
+    """
 
     lake: Lake
     name: str
+
+    def __post_init__(self) -> None:
+        require_slug("run", self.name)
 
     @property
     def uri(self) -> str:
