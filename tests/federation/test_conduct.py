@@ -96,7 +96,7 @@ def test_every_answer_is_in_the_sites_audit(sites, centre):
         kinds = [event["kind"] for event in events]
         assert kinds == ["contract", "statistics", "plan", "train", "train", "validation", "test"]
         assert {event["run"] for event in events[1:]} == {summary["run"]}
-        assert all(event["bytes"] > 0 and len(event["content_sha256"]) == 64 for event in events)
+        assert all(event["bytes_up"] > 0 and len(event["reply_sha256"]) == 64 for event in events)
         assert events[3]["rows"] > 0
 
 

@@ -25,12 +25,14 @@ class Witness:
     """Takes the heads of the chain of `site` as they come with its messages.
 
     `lines` is this side's own chain, which remembers the heads of earlier runs. Where the other side's public `key`
-    is known, every message must bring a head signed by it.
+    is known, every message must bring a head signed by it. A chain that was cut or rewritten is refused from then on,
+    also once it has grown beyond what was seen of it; `verify_against` finds one that grew in between.
     """
 
     def __init__(self, site: str, lines: Iterable[Mapping[str, Any]], key: PublicKey | None = None) -> None:
         self.site, self.key = site, key
         self._highest: dict[str, SignedHead] = {}
+        self._caught = ""
         for _, head in witnessed(site, lines):
             self._remember(head)
 
@@ -45,15 +47,20 @@ class Witness:
         head = self._parse(text)
         if self.key is not None and not head.is_signed_by(self.key):
             raise BrokenChainError(f"the head of {self.site}'s audit is not signed with the key known for it", head)
-        before = self._highest.get(head.key)
-        if before is not None and head.number < before.number:
-            raise BrokenChainError(
-                f"{self.site}'s audit has {head.number + 1} lines and had {before.number + 1}: its tail was cut", head
-            )
-        if before is not None and head.number == before.number and head.sha256 != before.sha256:
-            raise BrokenChainError(f"line {head.number + 1} of {self.site}'s audit was another one: rewritten", head)
+        self._caught = self._caught or self._contradiction(head)
+        if self._caught:
+            raise BrokenChainError(self._caught, head)
         self._remember(head)
         return head
+
+    def _contradiction(self, head: SignedHead) -> str:
+        """How a head contradicts those before it, if it does."""
+        before = self._highest.get(head.key)
+        if before is not None and head.number < before.number:
+            return f"{self.site}'s audit has {head.number + 1} lines and had {before.number + 1}: its tail was cut"
+        if before is not None and head.number == before.number and head.sha256 != before.sha256:
+            return f"line {head.number + 1} of {self.site}'s audit was another one: rewritten"
+        return ""
 
     def _parse(self, text: Any) -> SignedHead:
         if text is None:
