@@ -18,7 +18,7 @@ from oncotrain.federation.heads import COORDINATOR, Signer, load_public_key
 from oncotrain.federation.keys import make_audit_key, make_site_key
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
 from oncotrain.federation.refusal import Refusal
-from oncotrain.federation.site_account import SiteAccount
+from oncotrain.federation.site_account import SiteAccount, whole_number
 from oncotrain.federation.witness import WITNESSED
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import append, read, verify
@@ -196,7 +196,7 @@ def test_sites_refuse_a_coordinator_whose_chain_was_cut(sites, centre, keys, log
 def test_a_message_by_nobody_known_is_refused_and_noted(sites, centre, keys):
     with federation(sites, centre, keys) as one:
         worker = one.workers[LEUVEN]
-        strange = {"kind": "dump", "run": "x" * 999, "round": float("nan")}
+        strange = {"kind": "dump", "run": "\ud800" + "x" * 999, "round": float("nan")}
         for content in (b"junk", to_bytes(Parcel({"kind": "stop"})), to_bytes(Parcel(strange))):
             assert from_bytes(worker.answer(content)).body.keys() == {"refusal"}
         assert not worker.finished
@@ -207,6 +207,13 @@ def test_a_message_by_nobody_known_is_refused_and_noted(sites, centre, keys):
         ("unknown", "AUDIT"),
     ]
     assert (len(found[2]["run"]), found[2]["round"]) == (200, 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "noted"), [(7, 7), (7.0, 7), (float("nan"), 0), (float("inf"), 0), (10**400, 0), ("7", 0), (None, 0)]
+)
+def test_what_the_other_side_calls_a_number_is_one(sent, noted):
+    assert whole_number(sent) == noted
 
 
 def test_what_failed_at_a_site_is_noted_without_its_text(sites, centre, keys, monkeypatch):

@@ -5,7 +5,6 @@ the coordinator holds a head of every answer it got, the last one too. A refusal
 the head of the next answer.
 """
 
-import math
 from typing import Any
 
 from oncotrain.errors import DataError, UserError
@@ -90,9 +89,10 @@ def refusal_of(error: Exception) -> Refusal:
 
 def run_and_round(request: Parcel) -> dict[str, Any]:
     """Which run and round a request says it belongs to."""
-    return {"run": str(request.body.get("run", ""))[:200], "round": whole_number(request.body.get("round", 0))}
+    run = str(request.body.get("run", ""))[:200].encode(errors="replace").decode()
+    return {"run": run, "round": whole_number(request.body.get("round", 0))}
 
 
 def whole_number(value: Any) -> int:
     """A number that the other side sent, 0 if it is none: a chain takes no NaN, and no text in its place."""
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
+    return int(value) if isinstance(value, int | float) and abs(value) < 2**53 else 0
