@@ -1,7 +1,8 @@
 """The audit of the coordinator: one line for each message sent and each reply received, heads exchanged with sites.
 
 A message's line is written before it is sent, and the head after the lines of a round's messages travels in each of
-their bodies. A reply's line keeps the site's signed head that came with it. Model in and out are as the site sees them.
+their bodies: sites hold no head of the replies to a run's last message before the next run. A reply's line keeps the
+site's signed head that came with it. Model in and out are as the site sees them.
 """
 
 from collections.abc import Iterable, Mapping
