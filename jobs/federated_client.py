@@ -22,6 +22,8 @@ def main(
         "federation/authority.pem"
     ),
     key: Annotated[Path | None, typer.Option(help="this site's private key; default: federation/SITE.key")] = None,
+    coordinator_key: Annotated[Path | None, typer.Option(help="coordinator.key.pub, from the coordinator")] = None,
+    app: Annotated[list[str] | None, typer.Option(help="SHA-256 of an app to answer; default: ours")] = None,
 ) -> None:
     """Train with the other sites until the coordinator ends the run; no row leaves the lake."""
     run_job(
@@ -35,6 +37,8 @@ def main(
             address=superlink,
             authority=root_certificates,
             key=key or Path("federation") / f"{site}.key",
+            coordinator_key=coordinator_key,
+            apps=app or (),
         ),
     )
 

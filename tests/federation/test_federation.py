@@ -18,6 +18,7 @@ import yaml
 
 from oncotrain.config.training import RunConfig
 from oncotrain.federation.coordinator import Invitation
+from oncotrain.federation.counterpart import verify_against
 from oncotrain.federation.local import clients
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.audit import read, verify
@@ -137,6 +138,7 @@ def test_each_site_keeps_its_predictions_and_its_account(finished):
         verify(lake, site)
         kinds = [line["event"]["kind"] for line in read(lake, site)]
         assert kinds == ["contract", "statistics", "plan", "train", "train", "validation", "test", "stop"]
+        assert len(verify_against(finished.centre, COORDINATOR, lake)) == len(kinds), "each request brought a head"
 
 
 def test_no_patient_is_in_any_log(finished):

@@ -11,8 +11,9 @@ from typing import Any
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.gateway import gateway
+from oncotrain.federation.heads import COORDINATOR
 from oncotrain.federation.job import LOG, Job, Outcome, read_outcome, write_job
-from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
+from oncotrain.federation.keys import ServerCertificate, make_audit_key, make_server_certificate, make_site_key
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.superlink import SuperLink, free_ports, superlink
 from oncotrain.lake.filesystem import Lake
@@ -36,6 +37,11 @@ class Invitation:
         """The certificate by which every site knows the coordinator."""
         return ServerCertificate.in_folder(self.folder).authority
 
+    @property
+    def audit_key(self) -> Path:
+        """The public key by which the coordinator signs its audit."""
+        return self.folder / f"{COORDINATOR}.key.pub"
+
     def key(self, site: str) -> Path:
         """The private key by which the coordinator knows `site`."""
         return self.folder / f"{site}.key"
@@ -55,7 +61,7 @@ def coordinator(work: Path, sites: Sequence[str], host: str, port: int) -> Itera
     """A server that listens on `host:port` and admits `sites`, for as long as the context lasts.
 
     Certificates and keys are made in the folder `work` (mode 0700) unless they are there from an earlier start: each
-    site is given its own `<site>.key` and everybody's `authority.pem`.
+    site is given its own `<site>.key` and everybody's `authority.pem` and `coordinator.key.pub`.
 
     Raises UserError if the server does not start.
     """
@@ -64,20 +70,23 @@ def coordinator(work: Path, sites: Sequence[str], host: str, port: int) -> Itera
     certificate = ServerCertificate.in_folder(work)
     if not certificate.key.exists():
         make_server_certificate(certificate, list(dict.fromkeys([host, "localhost", "127.0.0.1"])))
+    if not (work / f"{COORDINATOR}.key").exists():
+        make_audit_key(work)
     for site in sites:
         if not (work / f"{site}.key").exists():
             make_site_key(work, site)
     address = f"{host}:{port}"
+    invitation = Invitation(work, address)
     with (
         superlink(work, certificate, free_ports(1)[0]) as link,
         gateway(work, certificate, address, link.address),
     ):
         nodes = link.admit({site: work / f"{site}.key.pub" for site in sites})
         get_logger(stage="federate").info(
-            "SuperLink behind %s; each site needs %s and its own of %s",
-            *(address, certificate.authority, ", ".join(f"{site}.key" for site in sites)),
+            "SuperLink behind %s; each site needs %s, %s and its own of %s",
+            *(address, invitation.authority, invitation.audit_key, ", ".join(f"{site}.key" for site in sites)),
         )
-        yield Coordinator(link, nodes, Invitation(work, address))
+        yield Coordinator(link, nodes, invitation)
 
 
 def run_app(

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from oncotrain.federation.heads import COORDINATOR
 from oncotrain.federation.private_file import write_private
 
 VALIDITY = timedelta(days=365)
@@ -83,6 +84,11 @@ def make_site_key(folder: Path, site: str) -> Path:
     public_bytes = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     write_private(public, public_bytes + f" {site}\n".encode())
     return private
+
+
+def make_audit_key(folder: Path) -> Path:
+    """As `make_site_key`, of the coordinator: signs the heads of its audit, ``coordinator.key`` and ``.pub``."""
+    return make_site_key(folder, COORDINATOR)
 
 
 def _name(common_name: str) -> x509.Name:

@@ -115,6 +115,7 @@ def _join(invitation: Invitation, site: str) -> list[str]:
     return [
         *("--site", site, "--superlink", invitation.address),
         *("--root-certificates", str(invitation.authority), "--key", str(invitation.key(site))),
+        *("--coordinator-key", str(invitation.audit_key)),
     ]
 
 

@@ -14,9 +14,15 @@ class Refusal(IntEnum):
     """The site's lake lacks what was asked, or rows are missing."""
     FAILED = 1004
     """Anything else; the site's own log says what."""
+    AUDIT = 1005
+    """The other side's audit chain was cut or rewritten, or its head bears no valid signature."""
+
+
+def name_of(code: int) -> str:
+    """The name of a code; ``FLOWER`` for Flower's own."""
+    return {refusal.value: refusal.name for refusal in Refusal}.get(code, "FLOWER")
 
 
 def describe(code: int) -> str:
-    """The name of a code, Flower's own codes included."""
-    known = {refusal.value: refusal.name for refusal in Refusal}
-    return f"{known.get(code, 'FLOWER')} ({code})"
+    """Name and number of a code, Flower's own codes included."""
+    return f"{name_of(code)} ({code})"

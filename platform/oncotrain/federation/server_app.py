@@ -2,12 +2,15 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from oncotrain.errors import UserError
 from oncotrain.federation.conduct import conduct
+from oncotrain.federation.coordinator_account import CoordinatorAccount
+from oncotrain.federation.heads import COORDINATOR, Signer, load_public_key
 from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.sites import Sites
@@ -23,14 +26,22 @@ def main(grid: Grid, context: Context) -> None:
     file = Path(str(context.run_config["job"]))
     _log_to(file.parent / LOG)
     job = Job.model_validate_json(file.read_text(encoding="utf-8"))
-    sites = Sites(grid, job.nodes, federated_section(job.config, job.source).round_deadline)
     try:
-        outcome = Outcome(summary=conduct(sites, Lake(job.lake), job.config, job.source))
+        outcome = Outcome(summary=_conduct(grid, job, file.parent))
     except UserError as error:
         outcome = Outcome(error=str(error), exit_code=error.exit_code)
+    write_outcome(file.parent, outcome)
+
+
+def _conduct(grid: Grid, job: Job, work: Path) -> dict[str, Any]:
+    lake, names = Lake(job.lake), job.nodes.values()
+    keys = {site: load_public_key(work / f"{site}.key.pub") for site in names}
+    account = CoordinatorAccount(lake, names, Signer.load(COORDINATOR, work / f"{COORDINATOR}.key"), keys)
+    sites = Sites(grid, job.nodes, federated_section(job.config, job.source).round_deadline, account=account)
+    try:
+        return conduct(sites, lake, job.config, job.source)
     finally:
         sites.dismiss()
-    write_outcome(file.parent, outcome)
 
 
 def _log_to(path: Path) -> None:

@@ -12,6 +12,7 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation import parcel
 from oncotrain.federation.connection import installed_app, joined, require_coordinator
+from oncotrain.federation.heads import Signer, load_public_key
 from oncotrain.federation.node import Node
 from oncotrain.federation.process import end_with_spark_submit
 from oncotrain.federation.refusal import Refusal
@@ -34,6 +35,7 @@ def take_part(
     address: str,
     authority: Path,
     key: Path,
+    coordinator_key: Path | None = None,
     apps: Collection[str] = (),
 ) -> dict[str, Any]:
     """Train with the other sites until the coordinator says that the run is over.
@@ -44,6 +46,8 @@ def take_part(
         address: The coordinator's ``host:port``.
         authority: Certificate of the authority that signed the coordinator's.
         key: This site's private key, whose public half the coordinator registered.
+        coordinator_key: The public key by which the coordinator signs its audit; without it, the first head that
+            comes says which key that is.
         apps: SHA-256 of the Flower apps that may send messages here; by default that of the installed oncotrain.
 
     Returns:
@@ -59,7 +63,10 @@ def take_part(
     if not key.is_file():
         raise UserError(f"--key {key}: no such file; its public half is registered by the coordinator")
     with joined(address, authority, key, frozenset(apps or [installed_app()])) as node:
-        serve = partial(_serve, node, partial(Worker, site, lake, config, source))
+        signer = Signer.load(site, key)
+        known = load_public_key(coordinator_key) if coordinator_key else None
+        open_worker = partial(Worker, site, lake, config, source, signer=signer, coordinator_key=known)
+        serve = partial(_serve, node, open_worker)
         [answered] = create_engine("single", spark()).run(serve, 1)
     return {"site": site, "messages": answered, "audit_head": verify(lake, site)}
 

@@ -9,8 +9,11 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from oncotrain.errors import DataError
-from oncotrain.federation.parcel import Parcel, body_of, from_records, size, to_records
+from oncotrain.federation.coordinator_account import CoordinatorAccount
+from oncotrain.federation.heads import HEAD
+from oncotrain.federation.parcel import CONFIG, Parcel, body_of, from_records, size, to_records
 from oncotrain.federation.refusal import describe
+from oncotrain.federation.witness import BrokenChainError
 from oncotrain.log import get_logger
 
 POLL_SECONDS = 0.5
@@ -41,6 +44,8 @@ class Sites:
     """Seconds that a site may take to answer."""
     run: str = ""
     """Name of the run, once there is one; sites note it in their audit beside what they send."""
+    account: CoordinatorAccount | None = None
+    """Where the coordinator notes what is sent and received; None where nothing is kept."""
     costs: dict[str, Cost] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,25 +93,53 @@ class Sites:
     def exchange(self, messages: Iterable[Message]) -> list[Message]:
         """Send `messages`; the replies with content, ordered by site so that sums over them are reproducible.
 
-        A site that refuses, or does not answer by the deadline, is logged with its code.
+        A site that refuses, or does not answer by the deadline, is logged with its code; so is one whose audit chain
+        was cut or rewritten.
         """
         messages = list(messages)
         for message in messages:
             self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
+        requests = self._note(messages)
         replies = self._replies(messages)
-        for site, reply in replies:
-            if reply.has_error():
-                get_logger(site=site, stage="federate").error(
-                    "%s refused: %s", reply.metadata.message_type, describe(reply.error.code)
-                )
-            else:
-                self.costs[site].bytes_up += size(reply.content)
-                self.costs[site].cpu_seconds += body_of(reply.content)["cpu_seconds"]
-        return [reply for _, reply in sorted(replies, key=itemgetter(0)) if not reply.has_error()]
+        accepted = [(site, reply) for site, reply in replies if self._accept(site, reply, requests.get(site))]
+        return [reply for _, reply in sorted(accepted, key=itemgetter(0))]
 
     def name(self, reply: Message) -> str:
         """The site that sent `reply`."""
         return self.names[reply.metadata.src_node_id]
+
+    def _note(self, messages: Sequence[Message]) -> dict[str, Parcel]:
+        """Note what goes to each site, and put the audit's head into it; the requests as they were noted."""
+        if self.account is None or not messages:
+            return {}
+        contents = {id(message.content): message.content for message in messages}  # a strategy sends all sites one
+        parcels = {identity: from_records(content) for identity, content in contents.items()}
+        requests = {self.names[message.metadata.dst_node_id]: parcels[id(message.content)] for message in messages}
+        head = self.account.send(_kind(messages[0]), requests)
+        if head is not None:
+            for content in contents.values():
+                content.config_records[CONFIG][HEAD] = head
+        return requests
+
+    def _accept(self, site: str, reply: Message, request: Parcel | None) -> bool:
+        """Count and note a reply; whether it is one to go on with."""
+        kind = _kind(reply)
+        log = get_logger(site=site, stage="federate")
+        if reply.has_error():
+            log.error("%s refused: %s", reply.metadata.message_type, describe(reply.error.code))
+            if self.account and request:
+                self.account.receive_refusal(site, kind, request, reply.error.code)
+            return False
+        body = body_of(reply.content)
+        self.costs[site].bytes_up += size(reply.content)
+        self.costs[site].cpu_seconds += body["cpu_seconds"]
+        if self.account and request:
+            try:
+                self.account.receive(site, kind, request, from_records(reply.content), body.get(HEAD))
+            except BrokenChainError as error:
+                log.error("%s dropped: %s", reply.metadata.message_type, error)
+                return False
+        return True
 
     def _replies(self, messages: Sequence[Message]) -> list[tuple[str, Message]]:
         """Replies beside their sites; Flower's own, for a site that is gone, do not name it."""
@@ -123,3 +156,8 @@ class Sites:
         for site in asked.values():
             get_logger(site=site, stage="federate").error("no answer within %.0f s", self.deadline)
         return replies
+
+
+def _kind(message: Message) -> str:
+    """What a message is called in both sides' audits, such as ``contract``."""
+    return message.metadata.message_type.rpartition(".")[2]

@@ -1,9 +1,9 @@
 """A site's worker: one process through all rounds, which holds dataset, model and optimizer and answers requests.
 
-It opens its own site's lake and nothing else. Every answer that leaves is first noted in the site's audit.
+It opens its own site's lake and nothing else. Every answer that leaves, a refusal too, is first noted in the site's
+audit.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from oncotrain.config.training import RunConfig
-from oncotrain.errors import DataError, UserError
+from oncotrain.errors import UserError
 from oncotrain.federation.disclosure import may_leave, name_candidates
+from oncotrain.federation.heads import PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
-from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.schedule import differing_keys, federated_section, federated_train, shared_settings
+from oncotrain.federation.site_account import SiteAccount, refusal_of
 from oncotrain.federation.weight import loss_count
-from oncotrain.lake.audit import append
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.split import Part
 from oncotrain.log import get_logger
@@ -37,12 +37,28 @@ from oncotrain.training.state import TrainState, get_parameters, initial_state, 
 class Worker:
     """Answers the coordinator's questions about one site, one at a time."""
 
-    def __init__(self, site: str, lake: Lake, config: RunConfig, source: str, collective: Collective) -> None:
-        """Opens the site's data. Raises UserError or DataError where lake or configuration do not allow it."""
+    def __init__(
+        self,
+        site: str,
+        lake: Lake,
+        config: RunConfig,
+        source: str,
+        collective: Collective,
+        *,
+        signer: Signer | None = None,
+        coordinator_key: PublicKey | None = None,
+    ) -> None:
+        """Opens the site's data. Raises UserError or DataError where lake or configuration do not allow it.
+
+        Args:
+            signer: Signs the heads of the site's audit, with the key that the coordinator registered.
+            coordinator_key: By which the coordinator's audit heads are known.
+        """
         self.site, self.lake, self.config, self.source, self.collective = site, lake, config, source, collective
         self.federated = federated_section(config, source)
         self.train_config = federated_train(config.train, self.federated)
         self.data: RunData = open_data(lake, config, source)
+        self.account = SiteAccount(site, lake, self.data.dataset.manifest, signer, coordinator_key)
         self.plan: Plan | None = None
         self.state: TrainState | None = None
         self.loss_count = 0.0
@@ -62,48 +78,40 @@ class Worker:
     def answer(self, content: bytes) -> bytes:
         """The reply to a request, both packed parcels. Whatever fails becomes a code; the site's log says more."""
         log = get_logger(site=self.site, stage="federate")
-        kind = "request"
+        kind, request, heard = "request", Parcel(), None
         began = time.monotonic(), time.process_time()
         try:
             request = from_bytes(content)
             kind = str(request.body["kind"])
+            heard = self.account.hear(request)
             reply = self._answers[kind](request)
             seconds, cpu_seconds = time.monotonic() - began[0], time.process_time() - began[1]
-            body = {**reply.body, "seconds": seconds, "cpu_seconds": cpu_seconds}
-            packed = to_bytes(Parcel(body, reply.sums, reply.parameters, reply.metrics))
-            self._note(kind, request, packed, reply.body.get("rows", 0))
+            reply = replace(reply, body={**reply.body, "seconds": seconds, "cpu_seconds": cpu_seconds})
+            joins = self.account.note(kind, request, reply, heard)
+            packed = to_bytes(replace(reply, body={**reply.body, **joins}))
             log.info("%s answered in %.1f s, %d bytes", kind, seconds, len(packed))
             return packed
-        except DataError as error:
-            log.error("%s: %s", kind, error)
-            return _refused(Refusal.DATA)
-        except UserError as error:
-            log.error("%s: %s", kind, error)
-            return _refused(Refusal.CONFIGURATION)
         except Exception as error:  # noqa: BLE001 - a site answers every message, and its texts stay here
-            log.error("%s: %s in %s", kind, type(error).__name__, _place(error))
-            return _refused(Refusal.FAILED)
+            log.error("%s: %s", kind, error if isinstance(error, UserError) else _type_and_place(error))
+            return self._refuse(kind, request, heard, error)
 
-    def _note(self, kind: str, request: Parcel, packed: bytes, rows: int) -> None:
-        event = {
-            "action": "federate",
-            "kind": kind,
-            "run": request.body.get("run", ""),
-            "round": request.body.get("round", 0),
-            "bytes": len(packed),
-            "content_sha256": hashlib.sha256(packed).hexdigest(),
-            "rows": rows,
-        }
-        append(self.lake, self.site, event)
+    def _refuse(self, kind: str, request: Parcel, heard: SignedHead | None, error: Exception) -> bytes:
+        """The reply that says why not; it leaves even where the audit cannot be written, being but a code."""
+        reply = Parcel({"refusal": int(refusal_of(error))})
+        try:
+            self.account.note_refusal(kind if kind in self._answers else "unknown", request, reply, heard, error)
+        except Exception as failure:  # noqa: BLE001 - as above
+            log = get_logger(site=self.site, stage="federate")
+            log.error("%s: this refusal is not in the audit: %s", kind, _type_and_place(failure))
+        return to_bytes(reply)
 
     def _contract(self, request: Parcel) -> Parcel:
         differing = differing_keys(shared_settings(self.config), request.body["settings"])
-        manifest = self.data.dataset.manifest
         body = {
             "site": self.site,
             "differing": differing,
-            "contract": self.data.task.contract(manifest.features),
-            "dataset": {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256},
+            "contract": self.data.task.contract(self.data.dataset.manifest.features),
+            "dataset": self.account.dataset,
             "training_rows": len(self.data.rows("train")),
         }
         return Parcel(body)
@@ -184,15 +192,13 @@ class Worker:
         )
         sums = task.merge(list(patients.values()))
         figures = json_figures(task.figures(sums))
-        manifest = dataset.manifest
         run.write_config(self.config)
         run.write_json(plan, "plan.json")
         save_checkpoint(run, "best", state, {})
         run.write_patients(patients)
         run.write_json(figures, "figures.json")
-        identity = {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
-        summary = {"status": "done", "run": run.name, "site": self.site, "dataset": identity, "decision": decision}
-        run.write_json({**summary, "figures": figures}, "summary.json")
+        summary = {"status": "done", "run": run.name, "site": self.site, "decision": decision, "figures": figures}
+        run.write_json({**summary, "dataset": self.account.dataset}, "summary.json")
         if not self._may_say("test"):
             return Parcel({"withheld": True, "rows": len(rows)})
         return Parcel({"rows": len(rows)}, sums)
@@ -218,10 +224,6 @@ class Worker:
         return may_leave(len(getattr(self.data.split, part)), self.federated.min_patients)
 
 
-def _refused(refusal: Refusal) -> bytes:
-    return to_bytes(Parcel({"refusal": int(refusal)}))
-
-
 def _mean(history: list[StepLoss]) -> float:
     """Mean loss over all items of these steps; NaN where none was labelled."""
     counts = np.array([record.count for record in history])
@@ -229,9 +231,10 @@ def _mean(history: list[StepLoss]) -> float:
     return float(losses @ counts / counts.sum()) if counts.any() else math.nan
 
 
-def _place(error: BaseException) -> str:
-    """Where an exception was raised, without its text, which may quote data."""
+def _type_and_place(error: BaseException) -> str:
+    """What exception was raised where, without its text, which may quote data."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
+    return f"{type(error).__name__} in {place}"

@@ -148,7 +148,7 @@ def _sent(run: str, arm: str, sites: Mapping[str, Lake]) -> Iterator[Departure]:
         sent: dict[str, list[int]] = {}
         for line in read(lake, site):
             if line["event"].get("run") == run:
-                sent.setdefault(line["event"]["kind"], []).append(line["event"]["bytes"])
+                sent.setdefault(line["event"]["kind"], []).append(line["event"]["bytes_up"])
         for kind, sizes in sent.items():
             yield Departure(arm=arm, site=site, what=kind, messages=len(sizes), bytes=sum(sizes))
 

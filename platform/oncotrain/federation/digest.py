@@ -1,0 +1,51 @@
+"""What a message held, as figures that both sides compute alike, however it travelled between them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from oncotrain.federation.heads import HEAD
+from oncotrain.federation.parcel import Parcel
+
+_NOT_CONTENT = (HEAD, "kind")
+"""Keys of a body that are not hashed: the head follows from the line that holds the hash, the kind is said apart."""
+
+
+class Digest(NamedTuple):
+    """Of one parcel."""
+
+    bytes: int
+    """Arrays, and body and metrics as JSON; framing, and the head, come on top."""
+    sha256: str
+    """Of all that, in a fixed order."""
+    model_sha256: str | None
+    """Of the parameters; None where there are none."""
+
+
+def model_sha256(parameters: Sequence[np.ndarray]) -> str:
+    """SHA-256 over each array's dtype, shape and bytes (C order), in the model's order."""
+    digest = hashlib.sha256()
+    for array in parameters:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def digest(parcel: Parcel) -> Digest:
+    """The figures of a parcel: equal at the side that sends it and the side that receives it."""
+    body = {key: value for key, value in parcel.body.items() if key not in _NOT_CONTENT}
+    text = _json([body, {name: float(value) for name, value in parcel.metrics.items()}])
+    names = sorted(parcel.sums)
+    model = model_sha256(parcel.parameters) if parcel.parameters else None
+    whole = _json([names, model_sha256([parcel.sums[name] for name in names]), model])
+    size = len(text) + sum(array.nbytes for array in (*parcel.sums.values(), *parcel.parameters))
+    return Digest(size, hashlib.sha256(text + whole).hexdigest(), model)
+
+
+def _json(value: Any) -> bytes:
+    """Sorted and compact, and NaN (the loss of a site without labels) is allowed."""
+    travelled = json.loads(json.dumps(value))  # keys become text on the way, and sort as such
+    return json.dumps(travelled, sort_keys=True, separators=(",", ":")).encode()
