@@ -9,10 +9,7 @@ from hypothesis import strategies as st
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.load import parse
 from oncotrain.config.strategy import FedAvgConfig, FedProxConfig, FedTrimmedAvgConfig
-from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.schedule import federated_section
-from support.federation import federated_config
 
 
 def federated(settings: dict[str, Any]) -> FederatedConfig:
@@ -50,20 +47,3 @@ def test_nonsense_is_named(settings, message):
 def test_a_trimmed_mean_of_the_fewest_sites_cuts_some_off_and_leaves_some(beta):
     fewest = FedTrimmedAvgConfig(beta=beta).fewest_sites
     assert 1 <= int(beta * fewest) < fewest / 2
-
-
-@pytest.mark.parametrize(
-    "train",
-    [
-        {"optimizer": {"name": "adamw"}},
-        {"optimizer": {"name": "sgd", "momentum": 0.9}},
-        {"optimizer": {"name": "sgd"}, "precision": "float16"},
-    ],
-)
-def test_scaffold_wants_steps_that_it_can_take_apart(train):
-    def config(strategy: str) -> RunConfig:
-        return federated_config("drug_response", {"strategy": strategy}, **train)
-
-    with pytest.raises(UserError, match=r"run\.yaml: strategy scaffold needs"):
-        federated_section(config("scaffold"), "run.yaml")
-    assert federated_section(config("fedprox"), "run.yaml")

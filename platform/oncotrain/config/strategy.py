@@ -92,13 +92,7 @@ def _by_name(value: Any) -> Any:
 
 
 StrategyConfig = Annotated[
-    FedAvgConfig
-    | FedProxConfig
-    | FedAdamConfig
-    | FedMedianConfig
-    | FedTrimmedAvgConfig
-    | KrumConfig
-    | ScaffoldConfig,
+    FedAvgConfig | FedProxConfig | FedAdamConfig | FedMedianConfig | FedTrimmedAvgConfig | KrumConfig | ScaffoldConfig,
     Field(discriminator="name"),
     BeforeValidator(_by_name),
 ]

@@ -45,7 +45,8 @@ def krum(sites: Sequence[Sequence[np.ndarray]], malicious: int) -> int:
     with np.errstate(invalid="ignore", over="ignore"):
         for i, one in enumerate(vectors):
             for j in range(i):
-                distances[i, j] = distances[j, i] = np.nan_to_num(np.sum((one - vectors[j]) ** 2), nan=np.inf)
+                squared = np.sum((one - vectors[j]) ** 2)
+                distances[i, j] = distances[j, i] = squared if np.isfinite(squared) else np.inf
     np.fill_diagonal(distances, np.inf)
     nearest = max(1, len(vectors) - malicious - 2)
     return int(np.argmin(np.sort(distances, axis=1)[:, :nearest].sum(axis=1)))
