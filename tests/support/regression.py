@@ -21,7 +21,7 @@ from support.vectors import MemoryDataset, VectorTask
 
 WIDTH = 3
 PLAN: Plan = {"width": WIDTH, "mean": [0.0] * WIDTH}
-RATE = 0.05
+RATE = 0.1
 
 
 class LinearTask(VectorTask):
