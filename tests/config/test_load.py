@@ -1,8 +1,10 @@
 """A mistake in a YAML file is named: file, key, value, what is allowed."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field
 
 from oncotrain.config import Frozen, load_yaml
 from oncotrain.errors import UserError
@@ -12,9 +14,20 @@ class Inner(Frozen):
     rate: float = 0.1
 
 
+class Named(Frozen):
+    name: Literal["named"] = "named"
+    width: int = 1
+
+
+class Numbered(Frozen):
+    name: Literal["numbered"] = "numbered"
+    number: int = 1
+
+
 class Outer(Frozen):
     steps: int
-    inner: Inner = Inner()
+    inner: Inner | None = Inner()
+    kind: Annotated[Named | Numbered, Field(discriminator="name")] = Named()
 
 
 def test_a_file_becomes_a_frozen_model(tmp_path: Path):
@@ -27,6 +40,7 @@ def test_a_file_becomes_a_frozen_model(tmp_path: Path):
     ("text", "message"),
     [
         ("steps: 3\ninner: {rat: 1}\n", r"unknown key 'inner.rat'; allowed here: rate"),
+        ("steps: 3\nkind: {name: named, number: 1}\n", r"unknown key 'kind.named.number'; allowed here: name, width"),
         ("steps: many\n", r"key 'steps' has value 'many': .*integer"),
         ("inner: {}\n", r"key 'steps' is missing"),
         ("steps: 3\nsteps: 4\n", r"is not YAML \(key 'steps' twice.*line 2"),

@@ -11,7 +11,8 @@ import pytest
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel, to_records
+from oncotrain.federation.parcel import Parcel, size, to_records
+from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.site import answer
@@ -53,6 +54,63 @@ def test_equal_weighting_gives_each_site_one_vote(sites, centre):
     summary = run(sites, centre, config)
     found = get_parameters(best_state(centre, summary, config).model)
     assert close(found, average_by_hand(sites, config, [1.0, 1.0, 1.0])[summary["best_step"] // 3 - 1])
+
+
+def test_fedprox_with_mu_0_is_fedavg_and_another_mu_is_not(sites, centre):
+    found = []
+    for strategy in ("fedavg", {"name": "fedprox", "proximal_mu": 0}, {"name": "fedprox", "proximal_mu": 1}):
+        config = federated_config("drug_response", {"strategy": strategy})
+        found.append(get_parameters(best_state(centre, run(sites, centre, config), config).model))
+    assert all(np.array_equal(a, b) for a, b in zip(found[0], found[1], strict=True))
+    assert not close(found[0], found[2])
+
+
+SGD = {"optimizer": {"name": "sgd", "lr": 0.01}}
+
+
+@pytest.mark.parametrize("strategy", ["fedadam", "fedmedian", "scaffold", {"name": "krum", "malicious_sites": 0}])
+def test_every_strategy_goes_through_in_float32(strategy, sites, centre):
+    """Nothing but SCAFFOLD's variates, as large as the parameters, is sent beside what FedAvg sends."""
+    rounds = {"rounds": 3, "min_sites": 3}
+    plain = run(sites, centre, federated_config("drug_response", rounds, precision="float32", **SGD))
+    config = federated_config("drug_response", {"strategy": strategy, **rounds}, precision="float32", **SGD)
+    summary = run(sites, centre, config)
+    assert summary["arm"] == f"federated:{config.federated.strategy.name}"
+    assert summary["best_step"] in (3, 6, 9)
+    assert not close(*(get_parameters(best_state(centre, each, config).model) for each in (plain, summary)))
+    parameters = size(to_records(Parcel({}, {}, get_parameters(best_state(centre, summary, config).model))))
+    more = summary["bytes_down"]["uz-leuven"] - plain["bytes_down"]["uz-leuven"]
+    assert more == pytest.approx(3 * parameters if strategy == "scaffold" else 0, abs=0.2 * parameters)
+
+
+def test_scaffold_with_one_step_in_one_round_is_fedavg(sites, centre):
+    found = []
+    for strategy in ("fedavg", "scaffold"):
+        config = federated_config("drug_response", {"strategy": strategy, "rounds": 1, "local_steps": 1}, **SGD)
+        found.append(get_parameters(best_state(centre, run(sites, centre, config), config).model))
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "scaffold"])
+def test_a_fraction_of_the_sites_trains_and_all_validate(strategy, sites, centre):
+    settings = {"strategy": strategy, "fraction": 0.6, "rounds": 4, "evaluate_every": 2}
+    config = federated_config("drug_response", settings, **SGD)
+    summary = run(sites, centre, config)
+    drawn = [draw_sites(config.train.seed, number, sites, sites, 0.6, 2) for number in range(1, 5)]
+    assert {len(names) for names in drawn} == {2}
+    for site, lake in sites.items():
+        events = [line["event"] for line in read(lake, site)]
+        trained = [event["round"] for event in events if event["kind"] == "train"]
+        assert trained == [number for number, names in enumerate(drawn, start=1) if site in names]
+        assert summary["rounds_trained"][site] == len(trained)
+        assert [event["kind"] for event in events].count("validation") == 2
+    batches = [min(7, len(data.rows("train"))) for data in open_all(sites, config)]
+    assert 0 < summary["samples_seen"] <= sum(summary["rounds_trained"].values()) * 3 * max(batches)
+
+
+def test_fewer_sites_than_the_strategy_needs_are_refused_at_once(sites, centre):
+    with pytest.raises(UserError, match=r"test\.yaml: federated\.min_sites is 5; 3 sites take part"):
+        run(sites, centre, federated_config("drug_response", {"strategy": "krum", "min_sites": 5}))
 
 
 def test_figures_are_those_of_the_pooled_test_patients(sites, centre):

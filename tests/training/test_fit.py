@@ -11,11 +11,12 @@ import torch
 
 from oncotrain.config.training import OptimizerConfig, TrainConfig
 from oncotrain.errors import DataError, UserError
+from oncotrain.federation.local_steps import proximal
 from oncotrain.training.fit import fit
 from oncotrain.training.loader import batches
 from oncotrain.training.state import TrainState, get_parameters, initial_state, learning_rate
 from support.ranks import run_ranks
-from support.vectors import MemoryDataset, make_rows
+from support.vectors import MemoryDataset, VectorTask, make_rows
 
 
 def start(settings: dict[str, Any]) -> TrainState:
@@ -74,7 +75,7 @@ def test_the_loss_falls(vectors):
 def test_a_batch_without_labels_changes_nothing(vectors):
     rows = make_rows(10, missing=1.0)
     settings = vectors | {"dataset": MemoryDataset(rows, (10,)), "rows": np.arange(10)}
-    state, history = fit(start(settings), 3, **settings)
+    state, history = fit(start(settings), 3, **settings, correction=lambda parameters: [w + 1 for w in parameters])
     assert distance(state, start(settings)) == 0
     assert [record.count for record in history] == [0, 0, 0]
     assert math.isnan(history[0].loss)
@@ -145,6 +146,47 @@ def test_an_overflow_in_float16_skips_the_step_and_lowers_the_scale(vectors):
     after, _ = fit(state, 1, **settings)
     assert distance(after, start(settings)) == 0
     assert after.scaler.get_scale() == 2.0**39
+
+
+class Anchored(VectorTask):
+    """Its loss has mu / 2 * |w - anchor|^2 as a term of its own, per labelled item since fit takes the mean."""
+
+    def __init__(self, anchor: list[torch.Tensor], mu: float) -> None:
+        self.anchor, self.mu = anchor, mu
+
+    def loss(self, model, batch):
+        loss, count = super().loss(model, batch)
+        squares = sum((w - a).square().sum() for w, a in zip(model.parameters(), self.anchor, strict=True))
+        return loss + count.to(loss) * self.mu / 2 * squares, count
+
+
+@pytest.mark.parametrize("world", [1, 2])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_a_correction_is_the_gradient_of_a_term_of_the_loss(vectors, world, clip_norm):
+    settings = changed(vectors, optimizer={"name": "sgd", "lr": 0.1}, clip_norm=clip_norm)
+    anchor = [torch.ones_like(each) for each in start(settings).model.parameters()]
+    states = [start(settings) for _ in range(world)]
+    results = run_ranks(
+        lambda ranks: fit(
+            states[ranks.rank], 5, **settings | {"collective": ranks, "correction": proximal(anchor, 0.7)}
+        ),
+        world,
+    )
+    explicit, _ = fit(start(settings), 5, **settings | {"task": Anchored(anchor, 0.7)})
+    assert max(distance(explicit, state) for state, _ in results) < 1e-12
+    assert distance(explicit, fit(start(settings), 5, **settings)[0]) > 1e-3
+
+
+def test_a_strong_proximal_term_keeps_parameters_near_where_they_began(vectors):
+    settings = changed(vectors, optimizer={"name": "sgd", "lr": 1e-3}, clip_norm=None)
+    anchor = [each.detach().clone() for each in start(settings).model.parameters()]
+    moved = [
+        distance(fit(start(settings), 20, **settings, correction=proximal(anchor, mu))[0], start(settings))
+        for mu in (0.0, 10.0, 100.0, 1000.0)
+    ]
+    assert moved[0] > moved[1] > moved[2] > moved[3] > 0
+    assert moved[3] < 0.15 * moved[0]
+    assert moved[0] == distance(fit(start(settings), 20, **settings)[0], start(settings))
 
 
 def test_a_lost_row_stops_every_rank(vectors):

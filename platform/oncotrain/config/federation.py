@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 
 from oncotrain.config.load import Frozen
+from oncotrain.config.strategy import FedAvgConfig, StrategyConfig
 
 
 class FederatedConfig(Frozen):
@@ -14,16 +15,20 @@ class FederatedConfig(Frozen):
     site, so that K sites of batch size B see K * B rows a step.
     """
 
-    strategy: Literal["fedavg"] = "fedavg"
-    """How parameters are aggregated: McMahan et al., Communication-efficient learning of deep networks, 2017."""
+    strategy: StrategyConfig = FedAvgConfig()
+    """``fedavg``, or with settings: ``{name: fedprox, proximal_mu: 0.1}``."""
     rounds: PositiveInt = 10
     local_steps: PositiveInt = 10
     """Gradient steps at every site between two aggregations."""
     weighting: Literal["loss_count", "equal"] = "loss_count"
-    """A site's weight: the items its training loss counts (observed pairs, labelled images), or one vote a site."""
+    """A site's weight: the items its training loss counts (observed pairs, labelled images), or one vote a site.
+    fedmedian, fedtrimmedavg and krum give each site one vote whatever stands here, since a weight is the site's own
+    word and they are for sites that may be wrong; they use it for the loss that they report alone."""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """Of the sites online, how many train in a round, drawn anew each round; `min_sites` or more."""
     evaluate_every: PositiveInt = 1
     """Rounds between two measurements of the common parameters on the sites' validation patients."""
-    min_sites: PositiveInt = 2
+    min_sites: PositiveInt = Field(default=2, validate_default=True)
     """Fewer sites than this in a round end the run."""
     min_patients: PositiveInt = 5
     """Disclosure floor: a site keeps sums over fewer patients than this to itself."""
@@ -31,3 +36,11 @@ class FederatedConfig(Frozen):
     """Seconds that a site may take to answer one message."""
     join_deadline: NonNegativeFloat = 600.0
     """Seconds to wait for the sites before the first round."""
+
+    @field_validator("min_sites")
+    @classmethod
+    def _enough_for_strategy(cls, value: int, info: ValidationInfo) -> int:
+        strategy = info.data.get("strategy")
+        if strategy is not None and value < strategy.fewest_sites:
+            raise ValueError(f"strategy {strategy.name} with its settings needs {strategy.fewest_sites} sites or more")
+        return value

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -66,11 +66,17 @@ def _explain(model: type[BaseModel], source: str, mistake: Any) -> str:
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The model that holds the keys at `location`, where the path runs through plain nested models."""
-    current: Any = model
+    """The model that holds the keys at `location`: of a union, the one that the location names by its tag."""
+    current = [model]
     for part in location:
-        field = getattr(current, "model_fields", {}).get(part)
-        if field is None:
-            return None
-        current = field.annotation
-    return current if hasattr(current, "model_fields") else None
+        annotations = [each.model_fields[part].annotation for each in current if part in each.model_fields]
+        current = _models(annotations[0]) if annotations else [each for each in current if _is_tagged(each, part)]
+    return current[0] if len(current) == 1 else None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    return [each for each in get_args(annotation) or (annotation,) if hasattr(each, "model_fields")]
+
+
+def _is_tagged(model: type[BaseModel], tag: int | str) -> bool:
+    return any(tag in get_args(field.annotation) for field in model.model_fields.values())

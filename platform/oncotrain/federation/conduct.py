@@ -8,7 +8,7 @@ from typing import Any
 
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import RunConfig
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.rounds import Rounds
@@ -37,11 +37,13 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
         The summary, as in summary.json.
 
     Raises:
-        UserError: Sites disagree on configuration or contract.
+        UserError: Sites disagree on configuration or contract, or there are fewer than `min_sites`.
         DataError: Too few sites answered, or none may show its sums.
     """
     federated, task = federated_section(config, source), create_task(config.task, source)
     train = federated_train(config.train, federated)
+    if len(sites.names) < federated.min_sites:
+        raise UserError(f"{source}: federated.min_sites is {federated.min_sites}; {len(sites.names)} sites take part")
     sites.wait(len(sites.names), federated.join_deadline)
     offers = collect_offers(sites, config, source)
     datasets = {site: offer.body["dataset"] for site, offer in offers.items()}
@@ -52,7 +54,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     run.write_config(config)
     plan = agree_on_plan(sites, task, offers)
     run.write_json(plan, "plan.json")
-    rounds = Rounds(sites, create_strategy(federated), task, plan, train, federated, run)
+    rounds = Rounds(sites, create_strategy(federated, len(sites.names)), task, plan, train, federated, run)
     rounds.train()
     best = best_point(rounds.points, task.primary)
     state, _ = load_checkpoint(run, "best", initial_state(task, plan, train))
@@ -70,7 +72,8 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
         "split": config.split.name,
         "rounds": federated.rounds,
         "steps": train.steps,
-        "samples_seen": sum(rows_seen(train.steps, count, train.batch_size) for count in rows.values()),
+        "samples_seen": _samples_seen(rounds, rows),
+        "rounds_trained": {site: len(rounds.trained[site]) for site in rows},
         **_costs(sites, rounds),
         "best_step": best["step"],
         "decision": best["decision"],
@@ -92,12 +95,22 @@ def federated_run(
 
 def arm_name(federated: FederatedConfig) -> str:
     """What reports call this way to train, such as ``federated:fedavg``."""
-    return f"federated:{federated.strategy}"
+    return f"federated:{federated.strategy.name}"
 
 
 def finished(run: RunDirectory) -> dict[str, Any]:
     """The summary of a run that is done already."""
     return {**run.read_json("summary.json"), "unchanged": True}
+
+
+def _samples_seen(rounds: Rounds, rows: Mapping[str, int]) -> int:
+    """Over the sites, rows of the steps of those rounds in which each trained; `rows` are its training rows."""
+    steps, batch = rounds.federated.local_steps, rounds.train_config.batch_size
+    return sum(
+        rows_seen(number * steps, rows[site], batch) - rows_seen((number - 1) * steps, rows[site], batch)
+        for site, numbers in rounds.trained.items()
+        for number in numbers
+    )
 
 
 def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | None], list[str]]:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
+from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.sites import Sites
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan, Task
@@ -44,6 +46,8 @@ class Rounds:
     """Of each round."""
     seconds_beyond_sites: list[float] = field(default_factory=list)
     """Of each round, what it took beyond the slowest site's own work."""
+    trained: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """By site, the rounds in which it trained."""
 
     def __post_init__(self) -> None:
         self._state = initial_state(self.task, self.plan, self.train_config)
@@ -51,26 +55,30 @@ class Rounds:
     def train(self) -> None:
         """Train all rounds from the plan's initial parameters; validate the common parameters as often as configured.
 
-        Parameters are validated by the sites when the next round brings them, which saves a message a round.
+        Parameters are validated by the sites when the next round brings them, which saves a message a round; where
+        only a fraction of the sites trains, all are asked, so that figures of different rounds compare.
 
         Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums.
         """
         parameters: Parameters = get_parameters(self._state.model)
         loss = math.nan
         for number in range(1, self.federated.rounds + 1):
+            if self._validates(number - 1) and not self._all_train:
+                self._ask_validation(number - 1, parameters, loss)
             replies = self._train_one(number, parameters)
-            if self._validates(number - 1):
+            if self._validates(number - 1) and self._all_train:
                 self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
             averaged, metrics = self.strategy.aggregate_train(number, replies)
             if averaged is None or metrics is None:
                 raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
-            parameters, loss = averaged.to_numpy_ndarrays(), float(str(metrics["loss"]))
+            # Some strategies compute in float64 whatever the sites sent; twice the bytes would go down.
+            pairs = zip(averaged.to_numpy_ndarrays(), parameters, strict=True)
+            parameters, loss = [new.astype(old.dtype) for new, old in pairs], float(str(metrics["loss"]))
             get_logger(run=self.run.name, stage="federate").info(
                 "round %d of %d: loss %.4g, %.1f s, %.1f s of them beyond the sites' work",
                 *(number, self.federated.rounds, loss, self.seconds[-1], self.seconds_beyond_sites[-1]),
             )
-        answers = self.sites.ask("evaluate.validation", Parcel({"round": self.federated.rounds}, {}, parameters))
-        self._validated(self.federated.rounds, parameters, loss, list(answers.values()))
+        self._ask_validation(self.federated.rounds, parameters, loss)
 
     def _train_one(self, number: int, parameters: Parameters) -> list[Message]:
         began = time.monotonic()
@@ -79,19 +87,37 @@ class Rounds:
             "run": self.run.name,
             "round": number,
             "step": (number - 1) * self.federated.local_steps,
-            "validate": self._validates(number - 1),
+            "validate": self._validates(number - 1) and self._all_train,
         }
         records = to_records(Parcel(body, {}, parameters))
         messages = self.strategy.configure_train(
             number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
         )
-        replies = self.sites.exchange(messages)
+        replies = self.sites.exchange(self._drawn(number, list(messages)))
         if len(replies) < self.federated.min_sites:
             raise DataError(f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed")
         self.seconds.append(time.monotonic() - began)
+        for reply in replies:
+            self.trained[self.sites.name(reply)].append(number)
         slowest = max(float(body_of(reply.content)["seconds"]) for reply in replies)
         self.seconds_beyond_sites.append(self.seconds[-1] - slowest)
         return replies
+
+    def _drawn(self, number: int, messages: Sequence[Message]) -> list[Message]:
+        """Of the messages to every site online, those to the sites that are to train."""
+        names = self.sites.names
+        online = {names[message.metadata.dst_node_id]: message for message in messages}
+        fraction, minimum = self.federated.fraction, self.federated.min_sites
+        drawn = draw_sites(self.train_config.seed, number, names.values(), online, fraction, minimum)
+        return [online[name] for name in drawn]
+
+    @property
+    def _all_train(self) -> bool:
+        return self.federated.fraction == 1
+
+    def _ask_validation(self, number: int, parameters: Parameters, loss: float) -> None:
+        answers = self.sites.ask("evaluate.validation", Parcel({"round": number}, {}, parameters))
+        self._validated(number, parameters, loss, list(answers.values()))
 
     def _validates(self, number: int) -> bool:
         """Whether the parameters after round `number` are validated; those before the first round are not."""

@@ -1,15 +1,52 @@
-"""Flower's strategies by the name that a configuration gives them."""
+"""Strategies by the name that a configuration gives them: the coordinator's part, on Flower, and the sites'."""
 
-from flwr.serverapp.strategy import FedAvg, Strategy
+from typing import Any
+
+from flwr.serverapp.strategy import FedAdam, FedAvg, FedMedian, FedTrimmedAvg, Strategy
 
 from oncotrain.config.federation import FederatedConfig
+from oncotrain.config.strategy import FedProxConfig, ScaffoldConfig
+from oncotrain.config.training import TrainConfig
+from oncotrain.federation.krum import Krum
+from oncotrain.federation.local_steps import LocalSteps, ProximalSteps
+from oncotrain.federation.scaffold import Scaffold, ScaffoldSteps
+
+_STRATEGIES: dict[str, type[FedAvg]] = {
+    "fedavg": FedAvg,
+    "fedadam": FedAdam,
+    "fedmedian": FedMedian,
+    "fedtrimmedavg": FedTrimmedAvg,
+    "krum": Krum,
+}
 
 
-def create_strategy(config: FederatedConfig) -> Strategy:
-    """The strategy; it averages with the weight that sites report under the name of `config.weighting`."""
-    return FedAvg(
-        min_train_nodes=config.min_sites,
-        min_evaluate_nodes=config.min_sites,
-        min_available_nodes=config.min_sites,
-        weighted_by_key=config.weighting,
-    )
+def create_strategy(config: FederatedConfig, sites: int) -> Strategy:
+    """The coordinator's part for so many sites.
+
+    Means are weighted by what sites report under the name of `config.weighting`. It addresses every site online;
+    which of them train in a round is drawn by `participation`, since Flower draws from Python's global generator.
+    """
+    common: dict[str, Any] = {
+        "min_train_nodes": config.min_sites,
+        "min_evaluate_nodes": config.min_sites,
+        "min_available_nodes": config.min_sites,
+        "weighted_by_key": config.weighting,
+    }
+    match config.strategy:
+        case FedProxConfig():
+            return FedAvg(**common)  # it differs at the sites, which know mu from their own configuration
+        case ScaffoldConfig():
+            return Scaffold(sites, **common)
+        case chosen:
+            return _STRATEGIES[chosen.name](**chosen.model_dump(exclude={"name"}), **common)
+
+
+def create_local_steps(config: FederatedConfig, train: TrainConfig) -> LocalSteps:
+    """A site's part; `train` is what its steps are configured by."""
+    match config.strategy:
+        case FedProxConfig(proximal_mu=mu):
+            return ProximalSteps(mu)
+        case ScaffoldConfig():
+            return ScaffoldSteps(train)
+        case _:
+            return LocalSteps()

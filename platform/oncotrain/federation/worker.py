@@ -19,6 +19,7 @@ from oncotrain.federation.heads import PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
 from oncotrain.federation.schedule import differing_keys, federated_section, federated_train, shared_settings
 from oncotrain.federation.site_account import SiteAccount, refusal_of
+from oncotrain.federation.strategy import create_local_steps
 from oncotrain.federation.weight import loss_count
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.split import Part
@@ -31,7 +32,7 @@ from oncotrain.training.evaluation import find_units, predict, validate
 from oncotrain.training.fit import StepLoss, fit
 from oncotrain.training.process import prepare_process
 from oncotrain.training.run import RunDirectory, json_figures
-from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
+from oncotrain.training.state import TrainState, initial_state, set_parameters
 
 
 class Worker:
@@ -57,6 +58,7 @@ class Worker:
         self.site, self.lake, self.config, self.source, self.collective = site, lake, config, source, collective
         self.federated = federated_section(config, source)
         self.train_config = federated_train(config.train, self.federated)
+        self.local_steps = create_local_steps(self.federated, self.train_config)
         self.data: RunData = open_data(lake, config, source)
         self.account = SiteAccount(site, lake, self.data.dataset.manifest, signer, coordinator_key)
         self.plan: Plan | None = None
@@ -135,7 +137,8 @@ class Worker:
         return self.state, plan
 
     def _train(self, request: Parcel) -> Parcel:
-        state, plan = self._receive(request)
+        state, plan = self._ready(request)
+        correction = self.local_steps.begin(state.model, request)
         validated = self._validate(state, plan) if request.body["validate"] else Parcel()
         rows = self.data.rows("train")
         self.state, history = fit(
@@ -147,11 +150,12 @@ class Worker:
             rows=rows,
             train=self.train_config,
             collective=self.collective,
+            correction=correction,
         )
         return Parcel(
             {**validated.body, "rows": len(rows)},
             validated.sums,
-            get_parameters(self.state.model),
+            self.local_steps.end(self.state.model, history),
             {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)},
         )
 
@@ -209,10 +213,14 @@ class Worker:
 
     def _receive(self, request: Parcel) -> tuple[TrainState, Plan]:
         """The model with the request's parameters, and the plan."""
-        kept = None if self.state is None or self.plan is None else (self.state, self.plan)
-        state, plan = kept or self._prepare(self._kept_plan(str(request.body["run"])))
+        state, plan = self._ready(request)
         set_parameters(state.model, request.parameters)
         return state, plan
+
+    def _ready(self, request: Parcel) -> tuple[TrainState, Plan]:
+        if self.state is None or self.plan is None:
+            return self._prepare(self._kept_plan(str(request.body["run"])))
+        return self.state, self.plan
 
     def _kept_plan(self, run: str) -> Plan:
         directory = RunDirectory(self.lake, run)

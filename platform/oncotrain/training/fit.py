@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +17,9 @@ from oncotrain.tasks import Plan, Task
 from oncotrain.training.collective import Collective, attempt, successes
 from oncotrain.training.loader import Batch, batches
 from oncotrain.training.state import TrainState, learning_rate, trainable
+
+Correction = Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]
+"""What is added to a step's mean gradient, a tensor for each trainable parameter (all detached) and of its shape."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def fit(
     rows: np.ndarray,
     train: TrainConfig,
     collective: Collective,
+    correction: Correction | None = None,
 ) -> tuple[TrainState, list[StepLoss]]:
     """Take `steps` gradient steps from `state`.
 
@@ -52,6 +56,8 @@ def fit(
     Args:
         rows: Row numbers to train on (n,) int64, n > 0.
         train: The whole run's configuration; `train.steps` is the length of the schedule, not of this call.
+        correction: The gradient of what a step minimizes beside the loss, before clipping and the same on every rank;
+            where a batch has no label, there is no step and nothing is added.
 
     Returns:
         The state after the steps (its model is `state.model`, updated in place), and one record a step.
@@ -71,7 +77,8 @@ def fit(
             began = time.perf_counter()
             batch = attempt(partial(next, source))
             waited = time.perf_counter() - began
-            history.append(replace(_step(step, state, batch, task, train, collective), waited=waited))
+            loss = _step(step, state, batch, task, train, collective, correction)
+            history.append(replace(loss, waited=waited))
     return replace(state, step=state.step + steps), history
 
 
@@ -82,6 +89,7 @@ def _step(
     task: Task,
     train: TrainConfig,
     collective: Collective,
+    correction: Correction | None,
 ) -> StepLoss:
     parameters = trainable(state.model)
     state.optimizer.zero_grad()
@@ -100,6 +108,9 @@ def _step(
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     state.scaler.unscale_(state.optimizer)
+    if correction is not None:
+        for gradient, term in zip(gradients, correction([each.detach() for each in parameters]), strict=True):
+            gradient.add_(term)
     norm = torch.nn.utils.get_total_norm(gradients)
     overflow = state.scaler.is_enabled() and state.scaler.get_scale() >= 1  # may be mended by a smaller scale
     if not (math.isfinite(total) and (overflow or torch.isfinite(norm))):
