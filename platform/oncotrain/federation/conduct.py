@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from oncotrain.config.federation import FederatedConfig
-from oncotrain.config.training import RunConfig
+from oncotrain.config.privacy import PrivacyConfig
+from oncotrain.config.training import RunConfig, TrainConfig
 from oncotrain.errors import DataError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
 from oncotrain.federation.parcel import Parcel
@@ -21,7 +22,7 @@ from oncotrain.tasks import Task, create_task
 from oncotrain.training.checkpoint import load_checkpoint
 from oncotrain.training.rank import best_point
 from oncotrain.training.run import RunDirectory, json_figures, run_name
-from oncotrain.training.sampling import rows_seen
+from oncotrain.training.sampling import rows_seen, sample_rate
 from oncotrain.training.state import get_parameters, initial_state
 
 
@@ -59,18 +60,18 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     request = Parcel({"name": run.name, "decision": best["decision"]}, {}, get_parameters(state.model))
     figures, withheld = _test(sites, task, request)
     run.write_json(figures, "figures.json")
-    rows = {site: int(offer.body["training_rows"]) for site, offer in offers.items()}
     summary = {
         "run": run.name,
         "uri": run.uri,
         "task": task.name,
-        "arm": arm_name(federated),
+        "arm": arm_name(federated, train),
         "seed": train.seed,
         "datasets": datasets,
         "split": config.split.name,
         "rounds": federated.rounds,
         "steps": train.steps,
-        "samples_seen": sum(rows_seen(train.steps, count, train.batch_size) for count in rows.values()),
+        "samples_seen": sum(_rows_seen(train, offer.body) for offer in offers.values()),
+        "privacy": _privacy(train, rounds),
         **_costs(sites, rounds),
         "best_step": best["step"],
         "decision": best["decision"],
@@ -87,12 +88,14 @@ def federated_run(
 ) -> RunDirectory:
     """The directory of the run with this configuration on these data (site -> SHA-256 of its dataset)."""
     fingerprint = hashlib.sha256(canonical_json(dict(datasets))).hexdigest()
-    return RunDirectory(lake, run_name(task.name, arm_name(federated), config, fingerprint))
+    return RunDirectory(lake, run_name(task.name, arm_name(federated, config.train), config, fingerprint))
 
 
-def arm_name(federated: FederatedConfig) -> str:
-    """What reports call this way to train, such as ``federated:fedavg``."""
-    return f"federated:{federated.strategy}"
+def arm_name(federated: FederatedConfig, train: TrainConfig) -> str:
+    """What reports call this way to train: ``federated:fedavg``, ``federated+dp:fedavg`` where it is private,
+    ``federated+control:fedavg`` where it is what a private run is compared with."""
+    kind = "" if train.privacy is None else "+dp" if isinstance(train.privacy, PrivacyConfig) else "+control"
+    return f"federated{kind}:{federated.strategy}"
 
 
 def finished(run: RunDirectory) -> dict[str, Any]:
@@ -111,6 +114,20 @@ def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | 
     if not parts:
         raise DataError("every site has fewer test patients than federated.min_patients; there are no figures")
     return json_figures(task.figures(task.merge(parts))), withheld
+
+
+def _rows_seen(train: TrainConfig, offer: Mapping[str, Any]) -> int:
+    rows = int(offer["training_rows"])
+    if train.privacy is None:
+        return rows_seen(train.steps, rows, train.batch_size)
+    return round(train.steps * rows * sample_rate(int(offer["training_patients"]), train.batch_size))  # expected
+
+
+def _privacy(train: TrainConfig, rounds: Rounds) -> dict[str, Any] | None:
+    """What a private run guarantees the training patients of each site; None where it guarantees nothing."""
+    if not isinstance(train.privacy, PrivacyConfig):
+        return None
+    return {"unit": "patient", "delta": train.privacy.delta, "epsilon": rounds.epsilon}
 
 
 def _costs(sites: Sites, rounds: Rounds) -> dict[str, Any]:

@@ -14,6 +14,8 @@ class Refusal(IntEnum):
     """The site's lake lacks what was asked, or rows are missing."""
     FAILED = 1004
     """Anything else; the site's own log says what."""
+    PRIVACY_BUDGET = 1005
+    """The round would spend more of the patients' privacy than the run or the site allows."""
 
 
 def describe(code: int) -> str:

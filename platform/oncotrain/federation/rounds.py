@@ -44,6 +44,8 @@ class Rounds:
     """Of each round."""
     seconds_beyond_sites: list[float] = field(default_factory=list)
     """Of each round, what it took beyond the slowest site's own work."""
+    epsilon: dict[str, float] = field(default_factory=dict)
+    """What the run spent at each site that has answered, as it says; of private runs only."""
 
     def __post_init__(self) -> None:
         self._state = initial_state(self.task, self.plan, self.train_config)
@@ -88,6 +90,8 @@ class Rounds:
         replies = self.sites.exchange(messages)
         if len(replies) < self.federated.min_sites:
             raise DataError(f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed")
+        bodies = {self.sites.name(reply): body_of(reply.content) for reply in replies}
+        self.epsilon |= {site: float(body["epsilon"]) for site, body in bodies.items() if "epsilon" in body}
         self.seconds.append(time.monotonic() - began)
         slowest = max(float(body_of(reply.content)["seconds"]) for reply in replies)
         self.seconds_beyond_sites.append(self.seconds[-1] - slowest)
