@@ -151,3 +151,9 @@ def test_a_part_without_rows_is_refused(lake):
     config = config.model_copy(update={"split": SplitConfig(name="all-train", rule=rule)})
     with pytest.raises(DataError, match="split 'all-train' has no validation row"):
         train(lake, config)
+
+
+def test_nothing_is_trained_privately_where_nothing_accounts_for_it(lake):
+    with pytest.raises(UserError, match=r"test\.yaml: key 'train\.privacy' is for federated training"):
+        train(lake, run_config("drug_response", privacy={"control": True}))
+    assert lake.list("runs") == []

@@ -9,49 +9,11 @@ import numpy as np
 import pytest
 
 from oncotrain.config.training import TrainConfig
-from oncotrain.tasks import create_task
-from oncotrain.training.collective import Alone
 from oncotrain.training.fit import fit
 from oncotrain.training.state import TrainState, get_parameters, initial_state, set_parameters
 from support.ranks import run_ranks
-from support.samples import features, sample_rows
-from support.tiles import tile_features, tile_row
-from support.vectors import MemoryDataset
 
 SITES = (np.arange(4), np.arange(4, 6), np.arange(6, 14))
-
-
-@pytest.fixture(params=["histology", "drug_response"])
-def case(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Arguments of `fit` on 14 rows of a shipped task: one plain gradient step on all rows."""
-    if request.param == "histology":
-        task = create_task({"name": "histology", "widths": [8, 16]}, "test.yaml")
-        labelled = [3, 1, 0, 3, 3, 1, 1, 3, 0, 3, 1, 3, 3, 1]
-        rows = [tile_row(seed, side=48, labelled=bits) for seed, bits in enumerate(labelled)]
-        offered = tile_features(48)
-    else:
-        network = {"members": 2, "width": 16, "input_dropout": 0.0, "dropout": 0.0}
-        task = create_task({"name": "drug_response", "clinical": ["tissue", "age"], "network": network}, "test.yaml")
-        drugs = ["afatinib", "bosutinib", "cisplatin", "dasatinib"]
-        rows = sample_rows(drugs, 14, seed=1)
-        rows[4] |= {"drug": np.array([], np.int32), "response": np.array([], np.float32)}
-        offered = features(drugs)
-    contract = task.contract(offered)
-    return {
-        "task": task,
-        "plan": task.plan(contract, task.statistics(contract, rows)),
-        "dataset": MemoryDataset(rows, (6, 5, 3), offered),
-        "rows": np.arange(14),
-        "train": TrainConfig(
-            steps=1,
-            batch_size=14,
-            precision="float64",
-            augment=False,
-            optimizer={"name": "sgd", "lr": 0.1},
-            schedule={"name": "constant"},
-        ),
-        "collective": Alone(),
-    }
 
 
 def with_settings(case: dict[str, Any], **changes: Any) -> dict[str, Any]:

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, rows_seen, steps_per_epoch
+from oncotrain.training.sampling import (
+    epoch_order,
+    poisson_sample,
+    rank_slice,
+    row_rng,
+    rows_of_patients,
+    rows_seen,
+    sample_rate,
+    steps_per_epoch,
+)
 
 groups = st.lists(st.integers(0, 12), min_size=1, max_size=9).filter(sum)
 
@@ -63,3 +72,49 @@ def test_augmentation_differs_by_row_epoch_and_seed_only():
     draws = {key: row_rng(*key).random() for key in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]}
     assert len(set(draws.values())) == 4
     assert row_rng(0, 0, 1).random() == draws[0, 0, 1]
+
+
+def taking_part(secret: int, steps: int, patients: int, rate: float) -> np.ndarray:
+    """(steps, patients) bool."""
+    return np.stack(
+        [np.isin(np.arange(patients), poisson_sample(secret, step, patients, rate)) for step in range(steps)]
+    )
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 0.9])
+def test_each_patient_takes_part_as_often_as_the_rate_says(rate):
+    part = taking_part(secret=1, steps=3000, patients=40, rate=rate)
+    error = (rate * (1 - rate) / 3000) ** 0.5
+    assert np.abs(part.mean(axis=0) - rate).max() < 4.5 * error, "each patient"
+    assert part.mean() == pytest.approx(rate, abs=4.5 * error / 40**0.5)
+    assert part.sum(axis=1).var() == pytest.approx(40 * rate * (1 - rate), rel=0.15), "batches vary as a binomial"
+
+
+def test_steps_and_patients_are_sampled_independently():
+    part = taking_part(secret=2, steps=4000, patients=30, rate=0.3).astype(float)
+    between_patients = np.corrcoef(part.T) - np.eye(30)
+    next_step = [np.corrcoef(part[:-1, one], part[1:, one])[0, 1] for one in range(30)]
+    assert np.abs(between_patients).max() < 0.08  # 435 pairs, each with an error of 0.016
+    assert np.abs(next_step).max() < 0.07
+
+
+def test_a_sample_is_a_function_of_secret_and_step_alone():
+    assert np.array_equal(poisson_sample(5, 9, 100, 0.4), poisson_sample(5, 9, 100, 0.4))
+    others = [poisson_sample(6, 9, 100, 0.4), poisson_sample(5, 10, 100, 0.4), poisson_sample(5 + 2**100, 9, 100, 0.4)]
+    assert not any(np.array_equal(poisson_sample(5, 9, 100, 0.4), other) for other in others)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.randoms())
+def test_rows_of_patients_are_all_rows_by_patient(owners, random):
+    rows = np.array(random.sample(range(100), len(owners)))
+    groups = rows_of_patients(rows, [f"p{owner}" for owner in owners])
+    owner_of = dict(zip(rows.tolist(), owners, strict=True))
+    assert sorted(np.concatenate(groups)) == sorted(rows)
+    assert [{owner_of[row] for row in group} for group in map(np.ndarray.tolist, groups)] == [
+        {owner} for owner in sorted(set(owners))
+    ]
+
+
+def test_the_rate_is_no_more_than_certainty():
+    assert sample_rate(200, 10) == 0.05
+    assert sample_rate(3, 10) == 1

@@ -32,14 +32,21 @@ def load_yaml(path: str | Path, model: type[Model]) -> Model:
     """Read one YAML file as `model`. Raises UserError if it is missing, not YAML, or does not fit the model."""
     file = Path(path)
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
+        content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror})") from None
+    return parse_yaml(content, model, str(file))
+
+
+def parse_yaml(content: bytes, model: type[Model], source: str) -> Model:
+    """As `load_yaml`, of what was read from `source`."""
+    try:
+        data = yaml.load(content.decode(), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: is not YAML ({' '.join(str(error).split())})") from None
+        raise UserError(f"{source}: is not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(data, dict):
-        raise UserError(f"{file}: must be a mapping of keys to values, found {type(data).__name__}")
-    return parse(model, data, str(file))
+        raise UserError(f"{source}: must be a mapping of keys to values, found {type(data).__name__}")
+    return parse(model, data, source)
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.load import Frozen, parse
+from oncotrain.config.privacy import Privacy, PrivacyConfig
 from oncotrain.config.split import SplitRule
 
 
@@ -39,7 +40,7 @@ class TrainConfig(Frozen):
     steps: int = Field(ge=1)
     """Gradient steps of the whole run: the length of the schedule too."""
     batch_size: int = Field(ge=1)
-    """Rows a step: over all ranks; of each site in federated mode."""
+    """Rows a step: over all ranks; of each site in federated mode. With `privacy`, patients expected a step."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float | None = Field(default=None, gt=0)
@@ -51,6 +52,8 @@ class TrainConfig(Frozen):
     loss, and skips steps whose gradient overflows: for GPUs without bfloat16."""
     compression: Literal["none", "float16"] = "none"
     """How gradients travel between ranks: as they are, or as means rounded to float16, in half the bytes."""
+    privacy: Privacy | None = None
+    """Differential privacy at the site; None: none."""
     augment: bool = True
     shuffle_groups: int = Field(default=8, ge=1)
     """Row groups whose rows are mixed: more mix better and keep more encoded row groups in memory."""
@@ -78,6 +81,12 @@ class TrainConfig(Frozen):
             raise ValueError(f"engine single has 1 rank; found ranks: {self.ranks}")
         return self
 
+    @model_validator(mode="after")
+    def _private_steps_are_all_taken(self) -> Self:
+        if self.privacy and self.precision == "float16":
+            raise ValueError("privacy excludes precision float16, which skips steps as the data have it; use bfloat16")
+        return self
+
 
 class SplitConfig(Frozen):
     """Which patients train, validate and test."""
@@ -98,6 +107,13 @@ class RunConfig(Frozen):
     split: SplitConfig
     train: TrainConfig
     federated: FederatedConfig | None = None
+
+    @model_validator(mode="after")
+    def _private_weights_are_no_data(self) -> Self:
+        private = isinstance(self.train.privacy, PrivacyConfig)
+        if private and self.federated and self.federated.weighting != "equal":
+            raise ValueError("train.privacy needs federated.weighting: equal; how many items are labelled is data")
+        return self
 
 
 def with_train(config: RunConfig, changes: Mapping[str, Any], source: str) -> RunConfig:

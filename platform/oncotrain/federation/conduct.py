@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from oncotrain.config.federation import FederatedConfig
-from oncotrain.config.training import RunConfig
+from oncotrain.config.privacy import PrivacyConfig
+from oncotrain.config.training import RunConfig, TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
 from oncotrain.federation.parcel import Parcel
@@ -21,7 +22,7 @@ from oncotrain.tasks import Task, create_task
 from oncotrain.training.checkpoint import load_checkpoint
 from oncotrain.training.rank import best_point
 from oncotrain.training.run import RunDirectory, json_figures, run_name
-from oncotrain.training.sampling import rows_seen
+from oncotrain.training.sampling import rows_seen, sample_rate
 from oncotrain.training.state import get_parameters, initial_state
 
 
@@ -61,19 +62,19 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     request = Parcel({"name": run.name, "decision": best["decision"]}, {}, get_parameters(state.model))
     figures, withheld = _test(sites, task, request)
     run.write_json(figures, "figures.json")
-    rows = {site: int(offer.body["training_rows"]) for site, offer in offers.items()}
     summary = {
         "run": run.name,
         "uri": run.uri,
         "task": task.name,
-        "arm": arm_name(federated),
+        "arm": arm_name(federated, train),
         "seed": train.seed,
         "datasets": datasets,
         "split": config.split.name,
         "rounds": federated.rounds,
         "steps": train.steps,
-        "samples_seen": _samples_seen(rounds, rows),
-        "rounds_trained": {site: len(rounds.trained[site]) for site in rows},
+        "samples_seen": _samples_seen(rounds, {site: offer.body for site, offer in offers.items()}),
+        "rounds_trained": {site: len(rounds.trained[site]) for site in offers},
+        "privacy": _privacy(train, rounds),
         **_costs(sites, rounds),
         "best_step": best["step"],
         "decision": best["decision"],
@@ -90,12 +91,14 @@ def federated_run(
 ) -> RunDirectory:
     """The directory of the run with this configuration on these data (site -> SHA-256 of its dataset)."""
     fingerprint = hashlib.sha256(canonical_json(dict(datasets))).hexdigest()
-    return RunDirectory(lake, run_name(task.name, arm_name(federated), config, fingerprint))
+    return RunDirectory(lake, run_name(task.name, arm_name(federated, config.train), config, fingerprint))
 
 
-def arm_name(federated: FederatedConfig) -> str:
-    """What reports call this way to train, such as ``federated:fedavg``."""
-    return f"federated:{federated.strategy.name}"
+def arm_name(federated: FederatedConfig, train: TrainConfig) -> str:
+    """What reports call this way to train: ``federated:fedavg``, ``federated+dp:fedavg`` where it is private,
+    ``federated+control:fedavg`` where it is what a private run is compared with."""
+    kind = "" if train.privacy is None else "+dp" if isinstance(train.privacy, PrivacyConfig) else "+control"
+    return f"federated{kind}:{federated.strategy.name}"
 
 
 def finished(run: RunDirectory) -> dict[str, Any]:
@@ -103,14 +106,20 @@ def finished(run: RunDirectory) -> dict[str, Any]:
     return {**run.read_json("summary.json"), "unchanged": True}
 
 
-def _samples_seen(rounds: Rounds, rows: Mapping[str, int]) -> int:
-    """Over the sites, rows of the steps of those rounds in which each trained; `rows` are its training rows."""
-    steps, batch = rounds.federated.local_steps, rounds.train_config.batch_size
-    return sum(
-        rows_seen(number * steps, rows[site], batch) - rows_seen((number - 1) * steps, rows[site], batch)
-        for site, numbers in rounds.trained.items()
-        for number in numbers
-    )
+def _samples_seen(rounds: Rounds, offers: Mapping[str, Mapping[str, Any]]) -> int:
+    """Over the sites, rows of the steps of those rounds in which each trained; of private runs as many as expected."""
+    steps, train = rounds.federated.local_steps, rounds.train_config
+    seen = 0
+    for site, numbers in rounds.trained.items():
+        rows = int(offers[site]["training_rows"])
+        if train.privacy is not None:
+            rate = sample_rate(int(offers[site]["training_patients"]), train.batch_size)
+            seen += round(len(numbers) * steps * rows * rate)
+            continue
+        for number in numbers:
+            before = rows_seen((number - 1) * steps, rows, train.batch_size)
+            seen += rows_seen(number * steps, rows, train.batch_size) - before
+    return seen
 
 
 def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | None], list[str]]:
@@ -124,6 +133,13 @@ def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | 
     if not parts:
         raise DataError("every site has fewer test patients than federated.min_patients; there are no figures")
     return json_figures(task.figures(task.merge(parts))), withheld
+
+
+def _privacy(train: TrainConfig, rounds: Rounds) -> dict[str, Any] | None:
+    """What a private run guarantees the training patients of each site; None where it guarantees nothing."""
+    if not isinstance(train.privacy, PrivacyConfig):
+        return None
+    return {"unit": "patient", "delta": train.privacy.delta, "epsilon": rounds.epsilon}
 
 
 def _costs(sites: Sites, rounds: Rounds) -> dict[str, Any]:

@@ -16,6 +16,8 @@ class Refusal(IntEnum):
     """Anything else; the site's own log says what."""
     AUDIT = 1005
     """The other side's audit chain was cut or rewritten, or its head bears no valid signature."""
+    PRIVACY_BUDGET = 1006
+    """The round would spend more of the patients' privacy than the run or the site allows."""
 
 
 def name_of(code: int) -> str:

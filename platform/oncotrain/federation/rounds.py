@@ -48,6 +48,8 @@ class Rounds:
     """Of each round, what it took beyond the slowest site's own work."""
     trained: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """By site, the rounds in which it trained."""
+    epsilon: dict[str, float] = field(default_factory=dict)
+    """What the run spent at each site that has answered, as it says; of private runs only."""
 
     def __post_init__(self) -> None:
         self._state = initial_state(self.task, self.plan, self.train_config)
@@ -96,6 +98,8 @@ class Rounds:
         replies = self.sites.exchange(self._drawn(number, list(messages)))
         if len(replies) < self.federated.min_sites:
             raise DataError(f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed")
+        bodies = {self.sites.name(reply): body_of(reply.content) for reply in replies}
+        self.epsilon |= {site: float(body["epsilon"]) for site, body in bodies.items() if "epsilon" in body}
         self.seconds.append(time.monotonic() - began)
         for reply in replies:
             self.trained[self.sites.name(reply)].append(number)

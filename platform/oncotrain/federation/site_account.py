@@ -9,6 +9,7 @@ from typing import Any
 
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.app_hash import app_sha256
+from oncotrain.federation.budget import BudgetError
 from oncotrain.federation.digest import digest
 from oncotrain.federation.heads import COORDINATOR, HEAD, PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel
@@ -68,7 +69,7 @@ class SiteAccount:
             "model_in_sha256": down.model_sha256,
             "model_out_sha256": up.model_sha256,
             "app_sha256": self._app_sha256,
-            "dp": None,
+            "dp": {"epsilon": reply.body["epsilon"]} if "epsilon" in reply.body else None,
             "refusal": None,
             WITNESSED: heard.model_dump() if heard else None,
         }
@@ -79,6 +80,8 @@ def refusal_of(error: Exception) -> Refusal:
     match error:
         case BrokenChainError():
             return Refusal.AUDIT
+        case BudgetError():
+            return Refusal.PRIVACY_BUDGET
         case DataError():
             return Refusal.DATA
         case UserError():

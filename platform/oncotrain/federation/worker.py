@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from oncotrain.config.privacy import PrivacyConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
+from oncotrain.federation.budget import require_no_budget, spend
 from oncotrain.federation.disclosure import may_leave, name_candidates
 from oncotrain.federation.heads import PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
@@ -25,6 +27,7 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.split import Part
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan
+from oncotrain.training.accountant import PrivateSteps
 from oncotrain.training.checkpoint import save_checkpoint
 from oncotrain.training.collective import Collective, device
 from oncotrain.training.data import RunData, local_statistics, open_data
@@ -32,6 +35,7 @@ from oncotrain.training.evaluation import find_units, predict, validate
 from oncotrain.training.fit import StepLoss, fit
 from oncotrain.training.process import prepare_process
 from oncotrain.training.run import RunDirectory, json_figures
+from oncotrain.training.sampling import sample_rate
 from oncotrain.training.state import TrainState, initial_state, set_parameters
 
 
@@ -115,6 +119,7 @@ class Worker:
             "contract": self.data.task.contract(self.data.dataset.manifest.features),
             "dataset": self.account.dataset,
             "training_rows": len(self.data.rows("train")),
+            "training_patients": len(self.data.split.train),
         }
         return Parcel(body)
 
@@ -138,6 +143,7 @@ class Worker:
 
     def _train(self, request: Parcel) -> Parcel:
         state, plan = self._ready(request)
+        spent = self._spend(request)
         correction = self.local_steps.begin(state.model, request)
         validated = self._validate(state, plan) if request.body["validate"] else Parcel()
         rows = self.data.rows("train")
@@ -152,12 +158,29 @@ class Worker:
             collective=self.collective,
             correction=correction,
         )
-        return Parcel(
-            {**validated.body, "rows": len(rows)},
-            validated.sums,
-            self.local_steps.end(self.state.model, history),
-            {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)},
-        )
+        body = {**validated.body, **spent, "rows": len(rows)}
+        metrics = {"equal": 1.0, "loss": math.nan}  # loss and count of the private are data, and without noise
+        if not spent:
+            metrics = {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)}
+        return Parcel(body, validated.sums, self.local_steps.end(self.state.model, history), metrics)
+
+    def _spend(self, request: Parcel) -> dict[str, float]:
+        """Account for a round before any of it is computed: `epsilon` of the run here so far; nothing if not private.
+
+        Raises BudgetError if the run or the site would spend too much.
+        """
+        privacy, manifest = self.train_config.privacy, self.data.dataset.manifest
+        if not isinstance(privacy, PrivacyConfig):
+            require_no_budget(self.lake)
+            return {}
+        rate = sample_rate(len(self.data.split.train), self.train_config.batch_size)
+        steps = PrivateSteps(rate, privacy.noise_multiplier, self.federated.local_steps)
+        event = {
+            "run": request.body["run"],
+            "round": request.body["round"],
+            "dataset": f"{manifest.name}/{manifest.version}",
+        }
+        return {"epsilon": spend(self.lake, self.site, event, steps, privacy)}
 
     def _validation(self, request: Parcel) -> Parcel:
         return self._validate(*self._receive(request))

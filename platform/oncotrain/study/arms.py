@@ -147,7 +147,7 @@ def _sent(run: str, arm: str, sites: Mapping[str, Lake]) -> Iterator[Departure]:
     for site, lake in sites.items():
         sent: dict[str, list[int]] = {}
         for line in read(lake, site):
-            if line["event"].get("run") == run:
+            if line["event"]["action"] == "federate" and line["event"]["run"] == run:
                 sent.setdefault(line["event"]["kind"], []).append(line["event"]["bytes_up"])
         for kind, sizes in sent.items():
             yield Departure(arm=arm, site=site, what=kind, messages=len(sizes), bytes=sum(sizes))

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from oncotrain import __version__
 from oncotrain.config.training import RunConfig
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.lake.filesystem import Lake
 from oncotrain.log import get_logger
 from oncotrain.training.checkpoint import newest_step
@@ -42,9 +42,13 @@ def train_centralized(
         The summary, as in summary.json.
 
     Raises:
-        UserError: Configuration, split or engine; a loss that is not finite.
+        UserError: Configuration, `train.privacy` among it, split or engine; a loss that is not finite.
         DataError: Rows are missing, a part of the split has none, or ranks were lost `train.attempts` times.
     """
+    if config.train.privacy:
+        raise UserError(
+            f"{source}: key 'train.privacy' is for federated training: only a site accounts for what is spent"
+        )
     data = open_data(lake, config, source)
     manifest, train = data.dataset.manifest, config.train
     run = RunDirectory(lake, run_name(data.task.name, arm, config, manifest.sha256))

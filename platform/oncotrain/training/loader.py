@@ -1,8 +1,9 @@
 """Batches of one rank, read, decoded and collated in background threads while the model computes."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import lru_cache
 from itertools import islice, tee
 from typing import TypeVar
@@ -15,7 +16,7 @@ from oncotrain.errors import DataError
 from oncotrain.lake.dataset import Dataset
 from oncotrain.tasks import Plan, Row, Task
 from oncotrain.training.collective import Collective
-from oncotrain.training.sampling import epoch_order, rank_slice, row_rng, steps_per_epoch
+from oncotrain.training.sampling import epoch_order, poisson_sample, rank_slice, row_rng, sample_rate, steps_per_epoch
 
 EARLY = 8
 """Batches between the loading of a row group and its first use: far enough for a lake over a network."""
@@ -77,6 +78,48 @@ def batches(
         return [collate(step // per_epoch, mine[at : at + size].tolist()) for at in range(0, len(mine), size)]
 
     return prefetch(make, steps, train.readers, early=lambda step: dataset.load(numbers(step), task.columns))
+
+
+def patient_batches(
+    steps: range,
+    *,
+    task: Task,
+    plan: Plan,
+    dataset: Dataset,
+    patients: Sequence[np.ndarray],
+    train: TrainConfig,
+    secret: int,
+) -> Generator[Iterator[list[Batch]]]:
+    """Those who take part in each step, a Poisson sample: of each patient all rows, in pieces of `train.micro_batch`.
+
+    A step's patients come one at a time, for all their rows together may be more than memory holds; they are to be
+    taken before the next step is asked for.
+
+    Args:
+        patients: The row numbers of each.
+        secret: What sample and augmentation follow from.
+    """
+    rate, size = sample_rate(len(patients), train.batch_size), train.micro_batch or train.batch_size
+
+    def make(item: tuple[int, int]) -> list[Batch]:
+        step, rows = item[0], patients[item[1]].tolist()
+
+        def collate(piece: list[int]) -> Batch:
+            rngs = [row_rng(secret, step, row) for row in piece] if train.augment else None
+            return task.collate(read_rows(dataset, piece, task, plan), plan, rngs)
+
+        return [collate(rows[at : at + size]) for at in range(0, len(rows), size)]
+
+    def sample(step: int) -> list[int]:
+        return list(map(int, poisson_sample(secret, step, len(patients), rate)))
+
+    def load(item: tuple[int, int]) -> None:
+        dataset.load(patients[item[1]], task.columns)
+
+    items = ((step, patient) for step in steps for patient in sample(step))
+    with closing(prefetch(make, items, train.readers, load)) as made:
+        for step in steps:
+            yield islice(made, len(sample(step)))
 
 
 def prefetch(

@@ -27,7 +27,7 @@ def run_name(task: str, arm: str, config: RunConfig, dataset_sha256: str) -> str
     """A name that equal configuration, data and arm share, such as `histology-local-chu-grenoble-s0-1a2b3c4d`."""
     identity = canonical_json({"arm": arm, "config": config.model_dump(mode="json"), "dataset": dataset_sha256})
     digest = hashlib.sha256(identity).hexdigest()[:8]
-    return f"{task}-{arm}-s{config.train.seed}-{digest}".replace(":", "-").replace("_", "-")
+    return f"{task}-{arm}-s{config.train.seed}-{digest}".translate(str.maketrans(":_+", "---"))
 
 
 @dataclass(frozen=True)
