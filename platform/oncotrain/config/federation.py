@@ -1,10 +1,11 @@
 """The `federated:` section of a run's YAML."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from oncotrain.config.load import Frozen
+from oncotrain.config.secure_aggregation import SecureAggregation, refuse_single_updates
 
 
 class FederatedConfig(Frozen):
@@ -31,3 +32,10 @@ class FederatedConfig(Frozen):
     """Seconds that a site may take to answer one message."""
     join_deadline: NonNegativeFloat = 600.0
     """Seconds to wait for the sites before the first round."""
+    secure_aggregation: SecureAggregation | None = None
+    """How sites hide their updates from the coordinator; None: they do not."""
+
+    @model_validator(mode="after")
+    def _aggregates(self) -> Self:
+        refuse_single_updates(self.strategy, self.secure_aggregation)
+        return self
