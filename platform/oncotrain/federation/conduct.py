@@ -8,11 +8,12 @@ from typing import Any
 
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import RunConfig
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.schedule import federated_section, federated_train
+from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.strategy import create_strategy
 from oncotrain.lake.filesystem import Lake
@@ -25,22 +26,25 @@ from oncotrain.training.sampling import rows_seen
 from oncotrain.training.state import get_parameters, initial_state
 
 
-def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[str, Any]:
+def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Roster | None = None) -> dict[str, Any]:
     """Train one model with all `sites`; the directory is `runs/<run>/` of the coordinator's `lake`.
 
     A finished run of the same configuration and data is returned as it is, with `unchanged` true.
 
     Args:
         source: The configuration's file, for messages.
+        roster: Needed where the configuration asks for secure aggregation.
 
     Returns:
         The summary, as in summary.json.
 
     Raises:
-        UserError: Sites disagree on configuration or contract.
+        UserError: Sites disagree on configuration or contract, or the roster lacks.
         DataError: Too few sites answered, or none may show its sums.
     """
     federated, task = federated_section(config, source), create_task(config.task, source)
+    if federated.secure_aggregation and roster is None:
+        raise UserError(f"{source}: federated.secure_aggregation needs the sites' roster")
     train = federated_train(config.train, federated)
     sites.wait(len(sites.names), federated.join_deadline)
     offers = collect_offers(sites, config, source)
@@ -52,7 +56,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     run.write_config(config)
     plan = agree_on_plan(sites, task, offers)
     run.write_json(plan, "plan.json")
-    rounds = Rounds(sites, create_strategy(federated), task, plan, train, federated, run)
+    rounds = Rounds(sites, create_strategy(federated), task, plan, train, federated, run, roster)
     rounds.train()
     best = best_point(rounds.points, task.primary)
     state, _ = load_checkpoint(run, "best", initial_state(task, plan, train))

@@ -14,6 +14,9 @@ from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
+from oncotrain.federation.secure.conversation import secure_mean
+from oncotrain.federation.secure.roster import Roster
+from oncotrain.federation.secure.session import Session, fingerprint
 from oncotrain.federation.sites import Sites
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan, Task
@@ -38,6 +41,8 @@ class Rounds:
     """As the sites have it: `steps` is the length of all rounds."""
     federated: FederatedConfig
     run: RunDirectory
+    roster: Roster | None = None
+    """Of the sites, where they hide their updates."""
     points: list[Point] = field(default_factory=list)
     """Validations so far, as a centralized run has them, with `round` added."""
     seconds: list[float] = field(default_factory=list)
@@ -61,7 +66,7 @@ class Rounds:
             replies = self._train_one(number, parameters)
             if self._validates(number - 1):
                 self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
-            averaged, metrics = self.strategy.aggregate_train(number, replies)
+            averaged, metrics = self.strategy.aggregate_train(number, self._mean(number, parameters, replies))
             if averaged is None or metrics is None:
                 raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
             parameters, loss = averaged.to_numpy_ndarrays(), float(str(metrics["loss"]))
@@ -92,6 +97,21 @@ class Rounds:
         slowest = max(float(body_of(reply.content)["seconds"]) for reply in replies)
         self.seconds_beyond_sites.append(self.seconds[-1] - slowest)
         return replies
+
+    def _mean(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
+        """What the strategy aggregates: the sites' replies, or where they hide their updates one with their mean."""
+        settings = self.federated.secure_aggregation
+        if settings is None or self.roster is None:
+            return replies
+        began = time.monotonic()
+        asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
+        session = Session(self.run.name, number, self.roster, settings, asked)
+        trained = {self.sites.name(reply): from_records(reply.content) for reply in replies}
+        mean, loss = secure_mean(self.sites, session, trained, parameters)
+        for seconds in (self.seconds, self.seconds_beyond_sites):
+            seconds[-1] += time.monotonic() - began
+        content = to_records(Parcel({}, {}, mean, {self.federated.weighting: 1.0, "loss": loss}))
+        return [Message(content, replies[0].metadata.src_node_id, "train")]
 
     def _validates(self, number: int) -> bool:
         """Whether the parameters after round `number` are validated; those before the first round are not."""

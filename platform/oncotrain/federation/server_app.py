@@ -10,6 +10,8 @@ from oncotrain.errors import UserError
 from oncotrain.federation.conduct import conduct
 from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
 from oncotrain.federation.schedule import federated_section
+from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
+from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.sites import Sites
 from oncotrain.lake.filesystem import Lake
 from oncotrain.log import get_logger
@@ -25,12 +27,20 @@ def main(grid: Grid, context: Context) -> None:
     job = Job.model_validate_json(file.read_text(encoding="utf-8"))
     sites = Sites(grid, job.nodes, federated_section(job.config, job.source).round_deadline)
     try:
-        outcome = Outcome(summary=conduct(sites, Lake(job.lake), job.config, job.source))
+        roster = _roster(file.parent, job)
+        outcome = Outcome(summary=conduct(sites, Lake(job.lake), job.config, job.source, roster))
     except UserError as error:
         outcome = Outcome(error=str(error), exit_code=error.exit_code)
     finally:
         sites.dismiss()
     write_outcome(file.parent, outcome)
+
+
+def _roster(work: Path, job: Job) -> Roster | None:
+    """The signed roster in the job's folder, where the configuration asks for secure aggregation."""
+    if federated_section(job.config, job.source).secure_aggregation is None:
+        return None
+    return load_roster(work / ROSTER, work / CONSORTIUM)
 
 
 def _log_to(path: Path) -> None:

@@ -18,6 +18,10 @@ from oncotrain.federation.disclosure import may_leave, name_candidates
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.schedule import differing_keys, federated_section, federated_train, shared_settings
+from oncotrain.federation.secure.answers import secure_answers
+from oncotrain.federation.secure.contribution import contribution
+from oncotrain.federation.secure.credentials import Credentials
+from oncotrain.federation.secure.session import fingerprint
 from oncotrain.federation.weight import loss_count
 from oncotrain.lake.audit import append
 from oncotrain.lake.filesystem import Lake
@@ -37,11 +41,23 @@ from oncotrain.training.state import TrainState, get_parameters, initial_state, 
 class Worker:
     """Answers the coordinator's questions about one site, one at a time."""
 
-    def __init__(self, site: str, lake: Lake, config: RunConfig, source: str, collective: Collective) -> None:
-        """Opens the site's data. Raises UserError or DataError where lake or configuration do not allow it."""
+    def __init__(
+        self,
+        site: str,
+        lake: Lake,
+        config: RunConfig,
+        source: str,
+        collective: Collective,
+        credentials: Credentials | None = None,
+    ) -> None:
+        """Opens the site's data. Raises UserError or DataError where lake or configuration do not allow it.
+
+        `credentials` are needed where the configuration asks for secure aggregation.
+        """
         self.site, self.lake, self.config, self.source, self.collective = site, lake, config, source, collective
         self.federated = federated_section(config, source)
         self.train_config = federated_train(config.train, self.federated)
+        self.secure = secure_answers(site, self.federated.secure_aggregation, credentials, source)
         self.data: RunData = open_data(lake, config, source)
         self.plan: Plan | None = None
         self.state: TrainState | None = None
@@ -56,6 +72,7 @@ class Worker:
             "validation": self._validation,
             "test": self._test,
             "stop": self._stop,
+            **(self.secure.answers() if self.secure else {}),
         }
         prepare_process(config.train.threads)
 
@@ -121,6 +138,8 @@ class Worker:
         return Parcel({"rows": len(rows)})
 
     def _train(self, request: Parcel) -> Parcel:
+        if self.secure:
+            self.secure.require_new(request.body["run"], request.body["round"])
         state, plan = self._receive(request)
         validated = self._validate(state, plan) if request.body["validate"] else Parcel()
         rows = self.data.rows("train")
@@ -134,12 +153,15 @@ class Worker:
             train=self.train_config,
             collective=self.collective,
         )
-        return Parcel(
-            {**validated.body, "rows": len(rows)},
-            validated.sums,
-            get_parameters(self.state.model),
-            {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)},
+        body, parameters, loss = {**validated.body, "rows": len(rows)}, get_parameters(self.state.model), _mean(history)
+        weights = {"loss_count": self.loss_count, "equal": 1.0}
+        if self.secure is None:
+            return Parcel(body, validated.sums, parameters, {**weights, "loss": loss})
+        keys = self.secure.begin(
+            *(request.body["run"], request.body["round"], fingerprint(request.parameters, request.body["step"])),
+            contribution(request.parameters, parameters, loss, weights[self.federated.weighting]),
         )
+        return Parcel({**body, **keys.body}, validated.sums)
 
     def _validation(self, request: Parcel) -> Parcel:
         return self._validate(*self._receive(request))

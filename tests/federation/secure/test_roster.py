@@ -70,9 +70,9 @@ def test_what_is_no_roster(garbage):
         ({"Not A Slug": openssh(key_of("a"))}, "lower-case"),
         (
             {"a": openssh(ec.generate_private_key(ec.SECP256R1()))},
-            "the key of a is not an elliptic-curve key on NIST P-384",
+            "the key of a: is not an elliptic-curve key on NIST P-384",
         ),
-        ({"a": b"ssh-rsa ???"}, "the key of a is no public key"),
+        ({"a": b"ssh-rsa ???"}, "the key of a: is no public key"),
     ],
 )
 def test_what_is_not_signed(sites, message):

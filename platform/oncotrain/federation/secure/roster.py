@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
@@ -64,6 +64,17 @@ def read_roster(content: bytes, consortium: ec.EllipticCurvePublicKey, source: s
     return Roster(_keys(sites), hashlib.sha256(statement).hexdigest())
 
 
+def load_public_key(content: bytes, what: str) -> ec.EllipticCurvePublicKey:
+    """A public key in OpenSSH format. Raises UserError saying that `what` is none, or is not P-384."""
+    try:
+        key = load_ssh_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise UserError(f"{what}: is no public key in OpenSSH format") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise UserError(f"{what}: is not an elliptic-curve key on NIST P-384 (ssh-keygen -t ecdsa -b 384)")
+    return key
+
+
 def sign(key: ec.EllipticCurvePrivateKey, statement: bytes) -> bytes:
     """ECDSA with SHA-384, DER."""
     return key.sign(statement, ec.ECDSA(hashes.SHA384()))
@@ -93,13 +104,7 @@ def _keys(sites: Mapping[str, Any]) -> dict[str, ec.EllipticCurvePublicKey]:
 
 
 def _public_key(site: str, content: bytes) -> ec.EllipticCurvePublicKey:
-    try:
-        key = load_ssh_public_key(content)
-    except ValueError:
-        raise UserError(f"roster: the key of {site} is no public key in OpenSSH format") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise UserError(f"roster: the key of {site} is not an elliptic-curve key on NIST P-384 (ssh-keygen -b 384)")
-    return key
+    return load_public_key(content, f"roster: the key of {site}")
 
 
 def _openssh(key: ec.EllipticCurvePublicKey) -> str:
