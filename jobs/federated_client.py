@@ -23,6 +23,9 @@ def main(
     ),
     key: Annotated[Path | None, typer.Option(help="this site's private key; default: federation/SITE.key")] = None,
     coordinator_key: Annotated[Path | None, typer.Option(help="coordinator.key.pub, from the coordinator")] = None,
+    roster: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="for secure aggregation: roster.json and consortium.pub")
+    ] = None,
     app: Annotated[list[str] | None, typer.Option(help="SHA-256 of an app to answer; default: ours")] = None,
 ) -> None:
     """Train with the other sites until the coordinator ends the run; no row leaves the lake."""
@@ -38,6 +41,7 @@ def main(
             authority=root_certificates,
             key=key or Path("federation") / f"{site}.key",
             coordinator_key=coordinator_key,
+            roster=roster,
             apps=app or (),
         ),
     )

@@ -1,7 +1,9 @@
 """A whole run over the sites' workers, with Flower's strategy; its network is left out."""
 
 import logging
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,31 @@ def test_a_run_cannot_be_named_out_of_its_zone(name, sites):
     reply = answer(worker, to_records(Parcel({"run": name, "plan": {}})), "plan")
     assert reply is Refusal.CONFIGURATION
     assert not list(Path(sites["uz-leuven"].root).rglob("plan.json"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda arrays: [arrays[0] * np.nan, *arrays[1:]], "array 0 has values that are not finite"),
+        (lambda arrays: [*arrays[:-1], np.zeros(10_000_000, np.float32)], r"has shape \(10000000,\)"),
+        (lambda arrays: arrays[:-1], "arrays, where the model has"),
+    ],
+)
+def test_an_update_that_cannot_be_averaged_is_left_out_and_named(spoil, message, sites, centre, monkeypatch, caplog):
+    config = federated_config("drug_response", {"min_sites": 2})
+    workers = open_workers(sites, config)
+    train = workers["uz-leuven"]._train
+
+    def spoiled(request: Parcel) -> Parcel:
+        reply = train(request)
+        return replace(reply, parameters=spoil(list(reply.parameters)))
+
+    monkeypatch.setitem(workers["uz-leuven"]._answers, "train", spoiled)
+    monkeypatch.setattr(logging.getLogger("oncotrain"), "propagate", True)
+    with loopback(workers) as group:
+        summary = conduct(group, centre, config, "test.yaml")
+    assert summary["rounds_trained"] == {"chu-grenoble": 2, "uz-leuven": 0, "charite-berlin": 2}
+    assert any(re.search(message, record.getMessage()) for record in caplog.records)
 
 
 def test_sites_that_do_not_come_are_named(sites):

@@ -9,6 +9,7 @@ import yaml
 
 from oncotrain.config.training import RunConfig, with_train
 from oncotrain.errors import DataError
+from oncotrain.federation import site_account
 from oncotrain.federation import worker as worker_module
 from oncotrain.federation.conduct import conduct
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
@@ -60,7 +61,7 @@ def worker(sites: dict[str, Lake]) -> Worker:
 
 def opened(sites: Mapping[str, Lake], config: RunConfig) -> Worker:
     worker = Worker(SITE, sites[SITE], config, "test.yaml", Alone())
-    ask(worker, "plan", plan=plan_alone(worker.data))
+    ask(worker, "plan", run="r", plan=plan_alone(worker.data))
     return worker
 
 
@@ -112,7 +113,7 @@ def test_what_leaves_a_private_site_has_no_loss_and_no_count(sites, worker):
 def test_at_its_limit_a_site_trains_nothing_and_sends_nothing(sites, worker, monkeypatch):
     allow(sites, cost(len(worker.data.split.train), 1))
     assert train(worker, 1).parameters
-    before, lines = get_parameters(worker.state.model), len(read(sites[SITE], SITE))
+    before = get_parameters(worker.state.model)
     monkeypatch.setattr(worker_module, "fit", lambda *_, **__: pytest.fail("trained past the budget"))
     for name in ("run-a", "another run"):
         reply = train(worker, 2, name)
@@ -120,7 +121,9 @@ def test_at_its_limit_a_site_trains_nothing_and_sends_nothing(sites, worker, mon
         assert not reply.parameters
         assert not reply.metrics
     assert all(np.array_equal(a, b) for a, b in zip(before, get_parameters(worker.state.model), strict=True))
-    assert len(read(sites[SITE], SITE)) == lines
+    assert len(spent(sites[SITE])) == 1
+    refusals = [line["event"].get("refusal") for line in read(sites[SITE], SITE)]
+    assert [each["name"] for each in refusals if each] == ["PRIVACY_BUDGET", "PRIVACY_BUDGET"]
 
 
 def test_the_runs_own_limit_holds_within_a_generous_site(sites):
@@ -158,10 +161,10 @@ def test_a_crash_before_the_answer_counts_as_spent(sites, worker, monkeypatch):
     def die(*_arguments: Any, **_named: Any) -> None:
         raise Killed
 
-    for place in ("fit", "append"):
+    for module, place in ((worker_module, "fit"), (site_account, "append")):
         with monkeypatch.context() as patched:
             dying = opened(sites, private_config())
-            patched.setattr(worker_module, place, die)
+            patched.setattr(module, place, die)
             with pytest.raises(Killed):
                 train(dying)
     verify(sites[SITE], SITE)

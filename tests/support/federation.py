@@ -10,6 +10,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from oncotrain.config.training import RunConfig
 from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.secure.credentials import Credentials
 from oncotrain.federation.site import answer
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.worker import Worker
@@ -25,9 +26,14 @@ def federated_config(task: str, federated: Mapping[str, Any] | None = None, **tr
     return RunConfig.model_validate(config.model_dump() | {"federated": settings})
 
 
-def open_workers(sites: Mapping[str, Lake], config: RunConfig) -> dict[str, Worker]:
+def open_workers(
+    sites: Mapping[str, Lake], config: RunConfig, credentials: Mapping[str, Credentials] | None = None
+) -> dict[str, Worker]:
     """A worker for each site's lake."""
-    return {site: Worker(site, lake, config, "test.yaml", Alone()) for site, lake in sites.items()}
+    return {
+        site: Worker(site, lake, config, "test.yaml", Alone(), credentials=(credentials or {}).get(site))
+        for site, lake in sites.items()
+    }
 
 
 class LoopbackGrid(Grid):

@@ -1,10 +1,19 @@
 """The `federated:` section of a run's YAML."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from oncotrain.config.load import Frozen
+from oncotrain.config.secure_aggregation import SecureAggregation, refuse_single_updates
 from oncotrain.config.strategy import FedAvgConfig, StrategyConfig
 
 
@@ -36,6 +45,8 @@ class FederatedConfig(Frozen):
     """Seconds that a site may take to answer one message."""
     join_deadline: NonNegativeFloat = 600.0
     """Seconds to wait for the sites before the first round."""
+    secure_aggregation: SecureAggregation | None = None
+    """How sites hide their updates from the coordinator; None: they do not."""
 
     @field_validator("min_sites")
     @classmethod
@@ -44,3 +55,8 @@ class FederatedConfig(Frozen):
         if strategy is not None and value < strategy.fewest_sites:
             raise ValueError(f"strategy {strategy.name} with its settings needs {strategy.fewest_sites} sites or more")
         return value
+
+    @model_validator(mode="after")
+    def _aggregates(self) -> Self:
+        refuse_single_updates(self.strategy.name, self.secure_aggregation)
+        return self

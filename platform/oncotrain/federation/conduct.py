@@ -14,6 +14,7 @@ from oncotrain.federation.agreement import agree_on_plan, collect_offers
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.schedule import federated_section, federated_train
+from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.strategy import create_strategy
 from oncotrain.lake.filesystem import Lake
@@ -26,22 +27,25 @@ from oncotrain.training.sampling import rows_seen, sample_rate
 from oncotrain.training.state import get_parameters, initial_state
 
 
-def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[str, Any]:
+def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Roster | None = None) -> dict[str, Any]:
     """Train one model with all `sites`; the directory is `runs/<run>/` of the coordinator's `lake`.
 
     A finished run of the same configuration and data is returned as it is, with `unchanged` true.
 
     Args:
         source: The configuration's file, for messages.
+        roster: Needed where the configuration asks for secure aggregation.
 
     Returns:
         The summary, as in summary.json.
 
     Raises:
-        UserError: Sites disagree on configuration or contract, or there are fewer than `min_sites`.
+        UserError: Sites disagree on configuration or contract, there are fewer than `min_sites`, or the roster lacks.
         DataError: Too few sites answered, or none may show its sums.
     """
     federated, task = federated_section(config, source), create_task(config.task, source)
+    if federated.secure_aggregation and roster is None:
+        raise UserError(f"{source}: federated.secure_aggregation needs the sites' roster")
     train = federated_train(config.train, federated)
     if len(sites.names) < federated.min_sites:
         raise UserError(f"{source}: federated.min_sites is {federated.min_sites}; {len(sites.names)} sites take part")
@@ -55,7 +59,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str) -> dict[st
     run.write_config(config)
     plan = agree_on_plan(sites, task, offers)
     run.write_json(plan, "plan.json")
-    rounds = Rounds(sites, create_strategy(federated, len(sites.names)), task, plan, train, federated, run)
+    rounds = Rounds(sites, create_strategy(federated, len(sites.names)), task, plan, train, federated, run, roster)
     rounds.train()
     best = best_point(rounds.points, task.primary)
     state, _ = load_checkpoint(run, "best", initial_state(task, plan, train))

@@ -16,7 +16,11 @@ from oncotrain.errors import DataError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
 from oncotrain.federation.participation import draw_sites
+from oncotrain.federation.secure.conversation import secure_mean
+from oncotrain.federation.secure.roster import Roster
+from oncotrain.federation.secure.session import Session, fingerprint
 from oncotrain.federation.sites import Sites
+from oncotrain.federation.soundness import defect
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan, Task
 from oncotrain.training.checkpoint import save_checkpoint
@@ -40,6 +44,8 @@ class Rounds:
     """As the sites have it: `steps` is the length of all rounds."""
     federated: FederatedConfig
     run: RunDirectory
+    roster: Roster | None = None
+    """Of the sites, where they hide their updates."""
     points: list[Point] = field(default_factory=list)
     """Validations so far, as a centralized run has them, with `round` added."""
     seconds: list[float] = field(default_factory=list)
@@ -70,7 +76,7 @@ class Rounds:
             replies = self._train_one(number, parameters)
             if self._validates(number - 1) and self._all_train:
                 self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
-            averaged, metrics = self.strategy.aggregate_train(number, replies)
+            averaged, metrics = self.strategy.aggregate_train(number, self._mean(number, parameters, replies))
             if averaged is None or metrics is None:
                 raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
             # Some strategies compute in float64 whatever the sites sent; twice the bytes would go down.
@@ -95,7 +101,8 @@ class Rounds:
         messages = self.strategy.configure_train(
             number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
         )
-        replies = self.sites.exchange(self._drawn(number, list(messages)))
+        answers = self.sites.exchange(self._drawn(number, list(messages)))
+        replies = [reply for reply in answers if self._is_sound(number, reply, parameters)]
         if len(replies) < self.federated.min_sites:
             raise DataError(f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed")
         bodies = {self.sites.name(reply): body_of(reply.content) for reply in replies}
@@ -106,6 +113,13 @@ class Rounds:
         slowest = max(float(body_of(reply.content)["seconds"]) for reply in replies)
         self.seconds_beyond_sites.append(self.seconds[-1] - slowest)
         return replies
+
+    def _is_sound(self, number: int, reply: Message, parameters: Parameters) -> bool:
+        found = defect(reply, parameters)
+        if found:
+            log = get_logger(run=self.run.name, site=self.sites.name(reply), stage="federate")
+            log.error("round %d goes on without this site's update: %s", number, found)
+        return found is None
 
     def _drawn(self, number: int, messages: Sequence[Message]) -> list[Message]:
         """Of the messages to every site online, those to the sites that are to train."""
@@ -122,6 +136,21 @@ class Rounds:
     def _ask_validation(self, number: int, parameters: Parameters, loss: float) -> None:
         answers = self.sites.ask("evaluate.validation", Parcel({"round": number}, {}, parameters))
         self._validated(number, parameters, loss, list(answers.values()))
+
+    def _mean(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
+        """What the strategy aggregates: the sites' replies, or where they hide their updates one with their mean."""
+        settings = self.federated.secure_aggregation
+        if settings is None or self.roster is None:
+            return replies
+        began = time.monotonic()
+        asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
+        session = Session(self.run.name, number, self.roster, settings, asked)
+        trained = {self.sites.name(reply): from_records(reply.content) for reply in replies}
+        mean, loss = secure_mean(self.sites, session, trained, parameters)
+        for seconds in (self.seconds, self.seconds_beyond_sites):
+            seconds[-1] += time.monotonic() - began
+        content = to_records(Parcel({}, {}, mean, {self.federated.weighting: 1.0, "loss": loss}))
+        return [Message(content, replies[0].metadata.src_node_id, "train")]
 
     def _validates(self, number: int) -> bool:
         """Whether the parameters after round `number` are validated; those before the first round are not."""

@@ -13,6 +13,8 @@ from oncotrain.federation.coordinator_account import CoordinatorAccount
 from oncotrain.federation.heads import COORDINATOR, Signer, load_public_key
 from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
 from oncotrain.federation.schedule import federated_section
+from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
+from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.sites import Sites
 from oncotrain.lake.filesystem import Lake
 from oncotrain.log import get_logger
@@ -39,9 +41,16 @@ def _conduct(grid: Grid, job: Job, work: Path) -> dict[str, Any]:
     account = CoordinatorAccount(lake, names, Signer.load(COORDINATOR, work / f"{COORDINATOR}.key"), keys)
     sites = Sites(grid, job.nodes, federated_section(job.config, job.source).round_deadline, account=account)
     try:
-        return conduct(sites, lake, job.config, job.source)
+        return conduct(sites, lake, job.config, job.source, _roster(work, job))
     finally:
         sites.dismiss()
+
+
+def _roster(work: Path, job: Job) -> Roster | None:
+    """The signed roster in the job's folder, where the configuration asks for secure aggregation."""
+    if federated_section(job.config, job.source).secure_aggregation is None:
+        return None
+    return load_roster(work / ROSTER, work / CONSORTIUM)
 
 
 def _log_to(path: Path) -> None:

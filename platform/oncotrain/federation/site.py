@@ -16,6 +16,7 @@ from oncotrain.federation.heads import Signer, load_public_key
 from oncotrain.federation.node import Node
 from oncotrain.federation.process import end_with_spark_submit
 from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.secure.credentials import read_credentials
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
@@ -36,6 +37,7 @@ def take_part(
     authority: Path,
     key: Path,
     coordinator_key: Path | None = None,
+    roster: tuple[Path, Path] | None = None,
     apps: Collection[str] = (),
 ) -> dict[str, Any]:
     """Train with the other sites until the coordinator says that the run is over.
@@ -48,6 +50,7 @@ def take_part(
         key: This site's private key, whose public half the coordinator registered.
         coordinator_key: The public key by which the coordinator signs its audit; without it, the first head that
             comes says which key that is.
+        roster: For secure aggregation: the signed list of the sites, and the public key that signed it.
         apps: SHA-256 of the Flower apps that may send messages here; by default that of the installed oncotrain.
 
     Returns:
@@ -65,7 +68,17 @@ def take_part(
     with joined(address, authority, key, frozenset(apps or [installed_app()])) as node:
         signer = Signer.load(site, key)
         known = load_public_key(coordinator_key) if coordinator_key else None
-        open_worker = partial(Worker, site, lake, config, source, signer=signer, coordinator_key=known)
+        credentials = read_credentials(key, *roster) if roster else None
+        open_worker = partial(
+            Worker,
+            site,
+            lake,
+            config,
+            source,
+            signer=signer,
+            coordinator_key=known,
+            credentials=credentials,
+        )
         serve = partial(_serve, node, open_worker)
         [answered] = create_engine("single", spark()).run(serve, 1)
     return {"site": site, "messages": answered, "audit_head": verify(lake, site)}

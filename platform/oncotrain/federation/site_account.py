@@ -35,6 +35,11 @@ class SiteAccount:
         self._app_sha256 = app_sha256()
         self._witness = Witness(COORDINATOR, read(lake, site), coordinator_key)
 
+    def trained_rounds(self) -> set[tuple[str, int]]:
+        """Run and round of everything that this site has trained, in whichever process."""
+        events = [line["event"] for line in read(self.lake, self.site)]
+        return {(event["run"], event["round"]) for event in events if event.get("kind") == "train"}
+
     def hear(self, request: Parcel) -> SignedHead | None:
         """The coordinator's head in a request. Raises BrokenChainError as `Witness.take` does."""
         return self._witness.take(request.body.get(HEAD))

@@ -77,6 +77,15 @@ class Sites:
         messages = [Message(records, node, kind) for node in self.names]
         return {self.name(reply): from_records(reply.content) for reply in self.exchange(messages)}
 
+    def ask_each(self, kind: str, parcels: Mapping[str, Parcel]) -> dict[str, Parcel]:
+        """As `ask`, but each site in `parcels` its own."""
+        messages = [
+            Message(to_records(replace(parcels[name], body={"run": self.run, **parcels[name].body})), node, kind)
+            for node, name in self.names.items()
+            if name in parcels
+        ]
+        return {self.name(reply): from_records(reply.content) for reply in self.exchange(messages)}
+
     def ask_all(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:
         """As `ask`, of a question that every site must answer. Raises DataError naming the sites that did not."""
         answers = self.ask(kind, parcel)

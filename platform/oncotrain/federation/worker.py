@@ -20,6 +20,10 @@ from oncotrain.federation.disclosure import may_leave, name_candidates
 from oncotrain.federation.heads import PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
 from oncotrain.federation.schedule import differing_keys, federated_section, federated_train, shared_settings
+from oncotrain.federation.secure.answers import secure_answers
+from oncotrain.federation.secure.contribution import contribution
+from oncotrain.federation.secure.credentials import Credentials
+from oncotrain.federation.secure.session import fingerprint
 from oncotrain.federation.site_account import SiteAccount, refusal_of
 from oncotrain.federation.strategy import create_local_steps
 from oncotrain.federation.weight import loss_count
@@ -52,12 +56,14 @@ class Worker:
         *,
         signer: Signer | None = None,
         coordinator_key: PublicKey | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Opens the site's data. Raises UserError or DataError where lake or configuration do not allow it.
 
         Args:
             signer: Signs the heads of the site's audit, with the key that the coordinator registered.
             coordinator_key: By which the coordinator's audit heads are known.
+            credentials: Needed where the configuration asks for secure aggregation.
         """
         self.site, self.lake, self.config, self.source, self.collective = site, lake, config, source, collective
         self.federated = federated_section(config, source)
@@ -65,6 +71,8 @@ class Worker:
         self.local_steps = create_local_steps(self.federated, self.train_config)
         self.data: RunData = open_data(lake, config, source)
         self.account = SiteAccount(site, lake, self.data.dataset.manifest, signer, coordinator_key)
+        settings = self.federated.secure_aggregation
+        self.secure = secure_answers(site, settings, credentials, source, self.account.trained_rounds())
         self.plan: Plan | None = None
         self.state: TrainState | None = None
         self.loss_count = 0.0
@@ -78,6 +86,7 @@ class Worker:
             "validation": self._validation,
             "test": self._test,
             "stop": self._stop,
+            **(self.secure.answers() if self.secure else {}),
         }
         prepare_process(config.train.threads)
 
@@ -142,6 +151,8 @@ class Worker:
         return self.state, plan
 
     def _train(self, request: Parcel) -> Parcel:
+        if self.secure:
+            self.secure.require_new(request.body["run"], request.body["round"])
         state, plan = self._ready(request)
         spent = self._spend(request)
         correction = self.local_steps.begin(state.model, request)
@@ -162,7 +173,14 @@ class Worker:
         metrics = {"equal": 1.0, "loss": math.nan}  # loss and count of the private are data, and without noise
         if not spent:
             metrics = {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)}
-        return Parcel(body, validated.sums, self.local_steps.end(self.state.model, history), metrics)
+        parameters = self.local_steps.end(self.state.model, history)
+        if self.secure is None:
+            return Parcel(body, validated.sums, parameters, metrics)
+        keys = self.secure.begin(
+            *(request.body["run"], request.body["round"], fingerprint(request.parameters, request.body["step"])),
+            contribution(request.parameters, parameters, metrics["loss"], metrics[self.federated.weighting]),
+        )
+        return Parcel({**body, **keys.body}, validated.sums)
 
     def _spend(self, request: Parcel) -> dict[str, float]:
         """Account for a round before any of it is computed: `epsilon` of the run here so far; nothing if not private.
