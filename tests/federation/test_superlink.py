@@ -1,10 +1,16 @@
 """A real SuperLink with TLS: who is refused, in which words, and a run that Flower calls completed without results."""
 
+import shutil
+import socket
 import ssl
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -13,12 +19,15 @@ import yaml
 
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation import coordinator as coordinator_module
+from oncotrain.federation import keys
 from oncotrain.federation import superlink as superlink_module
-from oncotrain.federation.connection import require_coordinator
+from oncotrain.federation.connection import joined, require_coordinator
 from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
 from oncotrain.federation.gateway import ACCESS
+from oncotrain.federation.job import LOG
 from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
 from oncotrain.federation.local import clients
+from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.site import take_part
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
@@ -182,3 +191,92 @@ def test_a_superlink_that_is_not_there(address: str, message: str, lake: Lake, t
 def test_files_that_are_not_there(lake, tmp_path):
     with pytest.raises(UserError, match="--root-certificates"):
         join(lake, "127.0.0.1:1", tmp_path / "authority.pem", tmp_path / "uz-leuven.key")
+
+
+JOIN = """
+import sys
+from pathlib import Path
+from oncotrain.errors import UserError
+from oncotrain.federation.connection import joined
+address, authority, key = sys.argv[1:]
+try:
+    with joined(address, Path(authority), Path(key), frozenset()):
+        print("joined")
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed; type: make setup")
+@pytest.mark.parametrize(
+    ("clock", "message"),
+    [("+10m", "its clock is 10.0 minutes ahead of the coordinator's; set it (chrony, NTP)"), ("+1s", "joined")],
+)
+def test_a_wrong_clock_is_said_in_words(clock, message, server):
+    command = ["faketime", "-f", clock, sys.executable, "-c", JOIN, server.invitation.address]
+    files = [str(server.invitation.authority), str(server.invitation.key("uz-leuven"))]
+    done = subprocess.run([*command, *files], capture_output=True, text=True, timeout=120, check=True)
+    assert message in done.stdout
+
+
+def test_a_removed_site_is_refused_from_the_next_request_on(server, tmp_path):
+    key = make_site_key(tmp_path, "basel")
+    before = {site: server.invitation.folder / f"{site}.key.pub" for site in server.nodes.values()}
+    nodes = server.link.admit({**before, "basel": tmp_path / "basel.key.pub"})
+    assert set(server.nodes) < set(nodes), "who was admitted before keeps the number"
+
+    def take_part_until_removed() -> None:
+        invitation = server.invitation
+        with joined(invitation.address, invitation.authority, key, frozenset()) as node:
+            assert node.serve(never, iter([False, True]).__next__) == 0
+            assert server.link.admit(before) == server.nodes
+            node.serve(never, lambda: False)
+
+    with pytest.raises(UserError, match=r"refused --key .*not removed since"):
+        take_part_until_removed()
+
+
+def never(*_: object) -> Refusal:
+    raise AssertionError("a message came through")
+
+
+def test_a_message_of_an_app_that_is_not_on_the_list_is_refused(server, tmp_path):
+    def client() -> None:
+        invitation = server.invitation
+        with joined(
+            invitation.address, invitation.authority, invitation.key("uz-leuven"), frozenset(["0" * 64])
+        ) as node:
+            node.serve(never, over.is_set)
+
+    over = threading.Event()
+    site = threading.Thread(target=client)
+    site.start()
+    try:
+        config = federated_config("drug_response", {"min_sites": 1})
+        with pytest.raises(DataError, match=r"query\.contract: no answer from uz-leuven"):
+            run_app(server, make_lake(tmp_path / "lake"), config, "test.yaml")
+    finally:
+        over.set()
+        site.join()
+    assert "APP (1001)" in (server.invitation.folder / LOG).read_text()
+
+
+def test_an_expired_certificate_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "VALIDITY", timedelta(minutes=-1))
+    files = ServerCertificate.in_folder(tmp_path)
+    make_server_certificate(files, ["127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+
+    def greet() -> None:
+        with suppress(OSError), listener.accept()[0] as connection:
+            context.wrap_socket(connection, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=greet).start()
+        with pytest.raises(UserError, match="certificate has expired"):
+            require_coordinator(f"127.0.0.1:{listener.getsockname()[1]}", files.authority)
+
+
+def test_without_tls_nothing_is_served(server):
+    assert httpx.post(f"http://{server.invitation.address}/v1/fleet/activate-node").status_code == 400
