@@ -28,6 +28,7 @@ from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import get_parameters
 from support.fedavg import average_by_hand, best_state, labelled_items, open_all
 from support.federation import federated_config, loopback, open_workers
+from support.lakes import make_lake
 
 
 def run(sites: Mapping[str, Lake], centre: Lake, config: RunConfig) -> dict[str, Any]:
@@ -276,6 +277,33 @@ def test_a_run_cannot_be_named_out_of_its_zone(name, sites):
     reply = answer(worker, to_records(Parcel({"run": name, "plan": {}})), "plan")
     assert reply is Refusal.CONFIGURATION
     assert not list(Path(sites["uz-leuven"].root).rglob("plan.json"))
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam"])
+def test_a_coordinator_that_died_goes_on_after_the_last_finished_round(strategy, sites, centre, tmp_path, monkeypatch):
+    settings = {"rounds": 3, "strategy": strategy}
+    config = federated_config("drug_response", settings, optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.0})
+    undisturbed = run(sites, make_lake(tmp_path / "elsewhere"), config)
+    trained = []
+    train_one = Rounds._train_one
+
+    def die_in_round_two(self: Rounds, number: int, *arguments: Any) -> Any:
+        trained.append(number)
+        if trained.count(2) == 1 and number == 2:
+            raise KeyboardInterrupt
+        return train_one(self, number, *arguments)
+
+    monkeypatch.setattr(Rounds, "_train_one", die_in_round_two)
+    with pytest.raises(KeyboardInterrupt):
+        run(sites, centre, config)
+    summary = run(sites, centre, config)
+    assert trained == ([1, 2, 2, 3] if strategy == "fedavg" else [1, 2, 1, 2, 3])
+    same = ("best_step", "figures", "validation", "samples_seen", "rounds_trained")
+    assert {key: summary[key] for key in same} == {key: undisturbed[key] for key in same}
+    points = RunDirectory(centre, summary["run"]).read_metrics()
+    assert [point["round"] for point in points] == [1, 2, 3]
+    if strategy == "fedavg":
+        assert summary["bytes_up"]["uz-leuven"] > undisturbed["bytes_up"]["uz-leuven"], "asked for its contract twice"
 
 
 @pytest.mark.parametrize(

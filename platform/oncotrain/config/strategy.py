@@ -1,7 +1,7 @@
 """How sites' parameters become common ones; in YAML a name, or a mapping of `name` and the strategy's settings."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
@@ -9,6 +9,9 @@ from oncotrain.config.load import Frozen
 
 
 class _Strategy(Frozen):
+    remembers: ClassVar[bool] = False
+    """Whether the coordinator keeps more than the common parameters from round to round."""
+
     @property
     def fewest_sites(self) -> int:
         """Answers below which the strategy does not do what it is for."""
@@ -35,6 +38,7 @@ class FedAdamConfig(_Strategy):
     The names are the paper's and Flower's. As in Flower, the rate is corrected for the moments' start at zero.
     """
 
+    remembers: ClassVar[bool] = True
     name: Literal["fedadam"] = "fedadam"
     eta: PositiveFloat = 0.1
     """The coordinator's learning rate: about how far a parameter moves in a round."""
@@ -84,6 +88,7 @@ class KrumConfig(_Strategy):
 class ScaffoldConfig(_Strategy):
     """FedAvg of sites that correct their drift by control variates: Karimireddy et al. 2020, arXiv:1910.06378."""
 
+    remembers: ClassVar[bool] = True
     name: Literal["scaffold"] = "scaffold"
 
 

@@ -4,7 +4,8 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from flwr.app import Message
@@ -19,17 +20,21 @@ from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.secure.conversation import secure_mean
 from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.secure.session import Session, fingerprint
-from oncotrain.federation.sites import Sites
+from oncotrain.federation.sites import Cost, Sites
 from oncotrain.federation.soundness import defect
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan, Task
-from oncotrain.training.checkpoint import save_checkpoint
+from oncotrain.training.checkpoint import load_checkpoint, save_checkpoint
 from oncotrain.training.evaluation import choose
 from oncotrain.training.rank import Point, best_point
 from oncotrain.training.run import RunDirectory, json_figures
 from oncotrain.training.state import get_parameters, initial_state, set_parameters
 
 Parameters = Sequence[np.ndarray]
+
+_ROUND = "round"
+"""Name of the checkpoint of the last round that was finished."""
+_KEPT = ("points", "seconds", "seconds_beyond_sites", "trained", "epsilon")
 
 
 @dataclass
@@ -61,16 +66,17 @@ class Rounds:
         self._state = initial_state(self.task, self.plan, self.train_config)
 
     def train(self) -> None:
-        """Train all rounds from the plan's initial parameters; validate the common parameters as often as configured.
+        """Train all rounds from the plan's initial parameters, or those of the last round that was finished before.
+
+        The common parameters are validated as often as configured.
 
         Parameters are validated by the sites when the next round brings them, which saves a message a round; where
         only a fraction of the sites trains, all are asked, so that figures of different rounds compare.
 
         Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums.
         """
-        parameters: Parameters = get_parameters(self._state.model)
-        loss = math.nan
-        for number in range(1, self.federated.rounds + 1):
+        done, parameters, loss = self._resume()
+        for number in range(done + 1, self.federated.rounds + 1):
             if self._validates(number - 1) and not self._all_train:
                 self._ask_validation(number - 1, parameters, loss)
             replies = self._train_one(number, parameters)
@@ -86,7 +92,31 @@ class Rounds:
                 "round %d of %d: loss %.4g, %.1f s, %.1f s of them beyond the sites' work",
                 *(number, self.federated.rounds, loss, self.seconds[-1], self.seconds_beyond_sites[-1]),
             )
+            self._save(number, parameters, loss)
         self._ask_validation(self.federated.rounds, parameters, loss)
+
+    def _resume(self) -> tuple[int, Parameters, float]:
+        """Rounds that are done, the parameters after them and their loss."""
+        if not self.run.exists("checkpoints", f"{_ROUND}.pt"):
+            return 0, get_parameters(self._state.model), math.nan
+        state, progress = load_checkpoint(self.run, _ROUND, self._state)
+        for name in _KEPT:
+            kept = getattr(self, name)
+            kept.update(progress[name]) if isinstance(kept, dict) else kept.extend(progress[name])
+        for site, cost in progress["costs"].items():
+            self.sites.costs[site].add(Cost(**cost))
+        get_logger(run=self.run.name, stage="federate").info("going on after round %d", progress["round"])
+        return progress["round"], get_parameters(state.model), progress["loss"]
+
+    def _save(self, number: int, parameters: Parameters, loss: float) -> None:
+        """So that a coordinator that dies now goes on with the next round; not where the strategy has a memory."""
+        if self.federated.strategy.remembers:
+            return
+        set_parameters(self._state.model, parameters)
+        progress: dict[str, Any] = {name: getattr(self, name) for name in _KEPT}
+        progress |= {"trained": dict(self.trained), "round": number, "loss": loss}
+        progress["costs"] = {site: asdict(cost) for site, cost in self.sites.costs.items()}
+        save_checkpoint(self.run, _ROUND, replace(self._state, step=number * self.federated.local_steps), progress)
 
     def _train_one(self, number: int, parameters: Parameters) -> list[Message]:
         began = time.monotonic()

@@ -33,6 +33,12 @@ class Cost:
     cpu_seconds: float = 0.0
     """Processor time of its worker, as it says."""
 
+    def add(self, other: "Cost") -> None:
+        """Count what `other` counted, too."""
+        self.bytes_down += other.bytes_down
+        self.bytes_up += other.bytes_up
+        self.cpu_seconds += other.cpu_seconds
+
 
 @dataclass
 class Sites:
