@@ -1,0 +1,194 @@
+"""A federated round beyond training: ours beside the stock way, in turn, in one run.
+
+    python tests/benchmarks/federated_round.py --work DIR [--parameters 5000000] [--rounds 6] [--repetitions 3]
+
+Three sites on loopback, TLS and keys in both ways, and a model that sites send back as it came, so that a round is
+overhead alone. Stock is Flower's own loop (`FedAvg.start`) with a SuperNode a site, each of which starts a process for
+every message, whose app imports torch. Ours is a gateway before the SuperLink, and sites that take messages themselves.
+The first round is left out. Medians and ranges over all other rounds are printed, and as JSON.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+import statistics
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from flwr.app import RecordDict
+from flwr.cli.build import build_fab_from_disk
+
+from oncotrain.federation import parcel, superlink
+from oncotrain.federation.connection import joined
+from oncotrain.federation.coordinator import Coordinator, coordinator
+from oncotrain.federation.flower import environment, executable
+from oncotrain.federation.process import running
+from oncotrain.federation.superlink import free_ports
+from oncotrain.job import run_job
+
+SITES = ("aachen", "basel", "delft")
+
+STOCK = """
+import json, time
+from pathlib import Path
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+client = ClientApp()
+server = ServerApp()
+
+@client.train()
+def train(message, context):
+    arrays = ArrayRecord(message.content["arrays"].to_numpy_ndarrays())
+    content = RecordDict({"arrays": arrays, "metrics": MetricRecord({"num-examples": 1})})
+    return Message(content, reply_to=message)
+
+class Timed(FedAvg):
+    begins = []
+    def configure_train(self, *arguments):
+        self.begins.append(time.monotonic())
+        return super().configure_train(*arguments)
+
+@server.main()
+def main(grid, context):
+    given = json.loads(Path(context.run_config["job"]).read_text())
+    strategy = Timed(fraction_evaluate=0.0, min_train_nodes=3, min_available_nodes=3)
+    arrays = ArrayRecord([np.ones(given["parameters"] // 10, np.float32) for _ in range(10)])
+    strategy.start(grid, arrays, num_rounds=given["rounds"])
+    seconds = np.diff([*strategy.begins, time.monotonic()]).tolist()
+    Path(given["result"]).write_text(json.dumps(seconds))
+"""
+
+OURS = """
+import json, time
+from pathlib import Path
+import numpy as np
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+from flwr.serverapp.strategy import FedAvg
+from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, to_records
+from oncotrain.federation.sites import Sites
+
+client = ClientApp()
+server = ServerApp()
+
+@server.main()
+def main(grid, context):
+    given = json.loads(Path(context.run_config["job"]).read_text())
+    sites = Sites(grid, {int(node): name for node, name in given["nodes"].items()}, 600)
+    sites.wait(3, 120)
+    strategy = FedAvg(min_train_nodes=3, min_available_nodes=3, weighted_by_key="equal")
+    arrays = [np.ones(given["parameters"] // 10, np.float32) for _ in range(10)]
+    seconds = []
+    for number in range(1, given["rounds"] + 1):
+        began = time.monotonic()
+        records = to_records(Parcel({"round": number}, {}, arrays))
+        messages = strategy.configure_train(number, records[ARRAYS], records[CONFIG], grid)
+        averaged, _ = strategy.aggregate_train(number, sites.exchange(messages))
+        arrays = averaged.to_numpy_ndarrays()
+        seconds.append(time.monotonic() - began)
+    Path(given["result"]).write_text(json.dumps(seconds))
+"""
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="an empty folder")],
+    parameters: Annotated[int, typer.Option(min=10)] = 5_000_000,
+    rounds: Annotated[int, typer.Option(min=2, help="of each launch, the first of which is left out")] = 6,
+    repetitions: Annotated[int, typer.Option(min=1, help="launches of each way, in turn")] = 3,
+) -> None:
+    """Print the table; the last line is the same as JSON."""
+    run_job("federated_round", lambda: measure(work.resolve(), parameters, rounds, repetitions))
+
+
+def measure(work: Path, parameters: int, rounds: int, repetitions: int) -> dict[str, Any]:
+    """Seconds a round of both ways, and their ratio."""
+    found: dict[str, list[float]] = {"stock": [], "oncotrain": []}
+    for repetition in range(repetitions):
+        for name, seconds in found.items():
+            folder = work / f"{name}-{repetition}"
+            folder.mkdir(parents=True, mode=0o700)
+            seconds += _launch(folder, name, {"parameters": parameters, "rounds": rounds})[1:]
+    summary: dict[str, Any] = {
+        name: [min(seconds), statistics.median(seconds), max(seconds)] for name, seconds in found.items()
+    }
+    print("| way | s a round | range |\n|---|---|---|")
+    for name, (low, middle, high) in summary.items():
+        print(f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} |")
+    return {"parameters": parameters, **summary, "ratio": summary["oncotrain"][1] / summary["stock"][1]}
+
+
+def _launch(folder: Path, name: str, given: dict[str, Any]) -> list[float]:
+    app = _app(folder / "app", STOCK if name == "stock" else OURS)
+    result = folder / "result.json"
+    with ExitStack() as stack:
+        server = stack.enter_context(coordinator(folder, SITES, "127.0.0.1", free_ports(1)[0]))
+        (_stock_sites if name == "stock" else _our_sites)(stack, server, folder, app)
+        told = {**given, "result": str(result), "nodes": server.nodes}
+        superlink.APP, installed = app, superlink.APP
+        job = folder / "job.json"
+        job.write_text(json.dumps(told))
+        server.link.submit({"job": str(job)})
+        superlink.APP = installed
+        while not result.exists():
+            server.link.require_alive()
+            time.sleep(0.5)
+        seconds: list[float] = json.loads(result.read_text())
+    return seconds
+
+
+def _app(folder: Path, code: str) -> Path:
+    shutil.copytree(superlink.APP, folder)
+    (folder / "timed.py").write_text(code)
+    described = (folder / "pyproject.toml").read_text()
+    for old, new in (("server_app:app", "server"), ("client_app:app", "client")):
+        described = described.replace(f"oncotrain.federation.{old}", f"timed:{new}")
+    (folder / "pyproject.toml").write_text(described)
+    return folder
+
+
+def _stock_sites(stack: ExitStack, server: Coordinator, folder: Path, _app: Path) -> None:
+    for site in SITES:
+        home = folder / site
+        home.mkdir(mode=0o700)
+        command = [
+            *(executable("flower-supernode"), "--superlink", server.link.address),
+            *("--root-certificates", str(server.invitation.authority)),
+            *("--auth-supernode-private-key", str(server.invitation.key(site))),
+            *("--host", "127.0.0.1", "--port", str(free_ports(1)[0])),
+        ]
+        stack.enter_context(running(command, environment=environment(home), log=folder / f"{site}.log"))
+
+
+def _our_sites(stack: ExitStack, server: Coordinator, _folder: Path, app: Path) -> None:
+    hashed = hashlib.sha256(build_fab_from_disk(app)).hexdigest()
+    spawn = multiprocessing.get_context("spawn")
+    for site in SITES:
+        invitation = server.invitation
+        arguments = (invitation.address, invitation.authority, invitation.key(site), hashed)
+        process = spawn.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        stack.callback(process.terminate)
+
+
+def _serve(address: str, authority: Path, key: Path, app: str) -> None:
+    with suppress(KeyboardInterrupt), joined(address, authority, key, frozenset([app])) as node:
+        node.serve(_echo, lambda: False)
+
+
+def _echo(content: RecordDict, _kind: str) -> RecordDict:
+    came = parcel.from_records(content)
+    body = {"seconds": 0.0, "cpu_seconds": 0.0}
+    return parcel.to_records(parcel.Parcel(body, {}, came.parameters, {"equal": 1.0, "loss": 0.0}))
+
+
+if __name__ == "__main__":
+    typer.run(main)
