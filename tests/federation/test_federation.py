@@ -102,6 +102,12 @@ def test_everybody_ends_well(finished):
     assert finished.summary["steps"] == 6
 
 
+def test_every_answer_is_heard_the_farewell_too(finished):
+    assert "refused" not in finished.logs[COORDINATOR]
+    received = [line["event"] for line in read(finished.centre, COORDINATOR) if line["event"].get("kind") == "stop"]
+    assert len(received) == 2 * len(finished.sites), "a line out and a line in for each"
+
+
 def test_it_is_fedavg_of_fit_on_the_three_lakes(finished):
     counts = [labelled_items(data) for data in open_all(finished.sites, finished.config)]
     found = get_parameters(best_state(finished.centre, finished.summary, finished.config).model)

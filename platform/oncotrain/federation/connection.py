@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -61,28 +62,27 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
         max_time=PATIENCE,
         should_giveup=_is_final,
     )
-    with (
-        _in_words(address, key),
-        FleetHttpClient.from_server_address(
-            address,
-            insecure=False,
-            root_certificates=authority.read_bytes(),
-            interceptors=[NodeAuthHttpInterceptor(private, public)],
-            retry_invoker=retry,
-        ) as client,
-    ):
+    fleet = partial(
+        FleetHttpClient.from_server_address,
+        address,
+        insecure=False,
+        root_certificates=authority.read_bytes(),
+        interceptors=[NodeAuthHttpInterceptor(private, public)],
+    )
+    # What keeps the connection up must not wait for a coordinator that has ended: nobody could leave.
+    with _in_words(address, key), fleet(retry_invoker=retry) as client, fleet() as impatient:
         activation = ActivateNodeRequest(
             public_key=public_key_to_bytes(public), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
         proto = NodeProto(node_id=client.ActivateNode(activation).node_id)
-        heartbeat = HeartbeatSender(lambda: _beat(client, proto))
+        heartbeat = HeartbeatSender(lambda: _beat(impatient, proto))
         heartbeat.start()
         try:
             yield Node(client, proto, apps)
         finally:
             heartbeat.stop()
             with suppress(httpx.HTTPError):  # the coordinator has ended first
-                client.DeactivateNode(DeactivateNodeRequest(node_id=proto.node_id))
+                impatient.DeactivateNode(DeactivateNodeRequest(node_id=proto.node_id))
 
 
 def _beat(client: FleetHttpClient, proto: NodeProto) -> bool:

@@ -1,5 +1,6 @@
 """A site's part in a federation: one Spark application that holds the worker until the end."""
 
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,9 @@ from oncotrain.lake.layout import require_layout
 from oncotrain.log import get_logger
 from oncotrain.training.collective import Collective
 from oncotrain.training.engines import create_engine
+
+FAREWELL_SECONDS = 2.0
+"""Time for the coordinator to fetch the last answer: Flower hands out none of a site that has left."""
 
 
 def take_part(
@@ -88,7 +92,9 @@ def _serve(node: Node, open_worker: Callable[[Collective], Worker], collective: 
     """Answer messages until the last one; how many there were."""
     worker = open_worker(collective)
     get_logger(site=worker.site, stage="federate").info("ready")
-    return node.serve(partial(answer, worker), lambda: worker.finished)
+    answered = node.serve(partial(answer, worker), lambda: worker.finished)
+    time.sleep(FAREWELL_SECONDS)
+    return answered
 
 
 def answer(worker: Worker, content: RecordDict, kind: str) -> RecordDict | Refusal:
