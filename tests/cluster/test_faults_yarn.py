@@ -1,6 +1,5 @@
 """YARN loses a container in the middle of a job, or is given the same work twice."""
 
-import json
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import apply_layout
 from oncotrain.slides.ingest import ingest_slides
-from support.hadoop import ROOT, driver_log, start, upload
+from support.hadoop import ROOT, driver_log, start, summary_in, upload
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(580)]
 
@@ -87,7 +86,7 @@ def test_two_ingests_of_one_delivery_at_once(cluster: Cluster, spark: SparkSessi
         for job in jobs:
             job.kill()
     assert [job.returncode for job in jobs] == [0, 0], "\n\n".join(output[-3000:] for output in outputs)
-    summaries = [json.loads(output.splitlines()[-1]) for output in outputs]
+    summaries = [summary_in(output) for output in outputs]
     assert sorted(summary["unchanged"] for summary in summaries) == [False, True]
     assert lake.list("curated", "tiles") == ["summary.json", "v0001"]
     dataset = open_dataset(lake, "tiles")

@@ -17,7 +17,7 @@ from oncotrain.lake.audit import read, verify
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.run import RunDirectory
-from support.hadoop import ROOT, TRAINER, newest_logs, oncotrain, start, submit, upload
+from support.hadoop import ROOT, TRAINER, newest_logs, oncotrain, start, submit, summary_in, upload
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -91,7 +91,7 @@ def test_slides_are_ingested(
     assert (summary["accepted"], summary["quarantined"]) == (6, 0)
     assert open_dataset(lakes[site], "tiles").rows == summary["rows"] > 0
     if mode == "client":
-        assert json.loads(output.splitlines()[-1]).items() >= summary.items()
+        assert summary_in(output).items() >= summary.items()
 
 
 @pytest.mark.parametrize(("site", "mode"), list(zip(SITES, ("client", "cluster"), strict=True)))
@@ -118,7 +118,7 @@ def test_the_submitter_can_find_out_what_went_wrong(
     if mode == "cluster":  # as deploy/cluster.md says
         assert process.returncode == 1
         [output] = [log.read_text() for log in newest_logs(cluster) if log.match("container_*_000001/stdout")]
-    last = json.loads(output.splitlines()[-1])
+    last = summary_in(output)
     assert (last["status"], last["exit_code"]) == ("failed", 2)
     assert "nothing" in last["error"]
     assert mode == "cluster" or process.returncode == 2

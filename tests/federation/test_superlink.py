@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -280,3 +280,12 @@ def test_an_expired_certificate_is_said(tmp_path, monkeypatch):
 
 def test_without_tls_nothing_is_served(server):
     assert httpx.post(f"http://{server.invitation.address}/v1/fleet/activate-node").status_code == 400
+
+
+def test_a_site_leaves_at_once_where_the_coordinator_has_ended(tmp_path):
+    with ExitStack() as site:
+        with coordinator(tmp_path / "work", ["uz-leuven"], "127.0.0.1", free_ports(1)[0]) as ending:
+            at = ending.invitation
+            site.enter_context(joined(at.address, at.authority, at.key("uz-leuven"), frozenset()))
+        began = time.monotonic()
+    assert time.monotonic() - began < 10

@@ -1,5 +1,6 @@
 """Jobs on the tests' own Hadoop: laid-out lakes, uploads, submissions, and what became of them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,11 @@ def start(
     return subprocess.Popen(
         call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=variables, start_new_session=True
     )
+
+
+def summary_in(output: str) -> dict[str, Any]:
+    """What a job printed last; Spark's JVM may log a line after it, while its executors go away."""
+    return json.loads([line for line in output.splitlines() if line.startswith('{"job"')][-1])
 
 
 def submit(cluster: Cluster, job: str, options: Sequence[str], **how: Any) -> str:
