@@ -1,0 +1,97 @@
+"""The jobs of a federation as their owners type them: the coordinator's, and one at each site."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oncotrain.config.training import RunConfig
+from oncotrain.federation.coordinator import Invitation
+from oncotrain.federation.process import running
+
+JOBS = Path(__file__).parents[2] / "jobs"
+_SPARK_SUBMIT = str(Path(sys.executable).parent / "spark-submit")
+
+
+@dataclass(frozen=True)
+class Party:
+    """Where a job runs: what precedes its command, its lake, its Spark, and its environment."""
+
+    lake: str
+    prefix: Sequence[str] = ()
+    master: str = "local[1]"
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """A started job and its log, which has both its outputs."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def says(self, text: str, times: int = 1) -> bool:
+        """Whether `text` is in the log so often."""
+        return self.log.exists() and self.log.read_text().count(text) >= times
+
+    def wait_for(self, text: str, times: int = 1, seconds: float = 180) -> None:
+        """Until `text` is in the log so often; fails with the log where the job ends first."""
+        deadline = time.monotonic() + seconds
+        while not self.says(text, times):
+            goes_on = self.process.poll() is None and time.monotonic() < deadline
+            assert goes_on, self.log.read_text()[-5000:]
+            time.sleep(0.1)
+
+    def ended(self, seconds: float = 300) -> dict[str, Any]:
+        """The summary, once the job has ended; fails with the log where there is none."""
+        self.process.wait(seconds)
+        lines = [line for line in self.log.read_text().splitlines() if line.startswith('{"job"')]
+        assert lines, self.log.read_text()[-5000:]
+        summary: dict[str, Any] = json.loads(lines[-1])
+        return summary
+
+
+@contextmanager
+def coordinator_job(party: Party, invitation: Invitation, config: Path, sites: Sequence[str]) -> Iterator[Job]:
+    """`federated_server.py`; its log goes on where an earlier one ended."""
+    host, port = invitation.address.split(":")
+    options = [
+        *("--lake", party.lake, "--config", str(config), "--sites", ",".join(sites)),
+        *("--superlink-host", host, "--superlink-port", port, "--work", str(invitation.folder)),
+    ]
+    command = [*party.prefix, sys.executable, str(JOBS / "federated_server.py"), *options]
+    log = invitation.folder.with_suffix(".log")
+    with running(command, environment={**os.environ, **party.variables}, log=log) as process:
+        yield Job(process, log)
+
+
+@contextmanager
+def site_job(site: str, party: Party, invitation: Invitation, config: Path, address: str = "") -> Iterator[Job]:
+    """`federated_client.py` in client mode, with files of the coordinator's folder; by default at its address."""
+    scratch = invitation.folder.parent / f"{site}.scratch"
+    scratch.mkdir(exist_ok=True)
+    spark = ["--master", party.master, "--driver-memory", "600m", "--conf", "spark.ui.enabled=false"]
+    options = [
+        *("--lake", party.lake, "--site", site, "--config", str(config)),
+        *("--superlink", address or invitation.address, "--root-certificates", str(invitation.authority)),
+        *("--key", str(invitation.key(site)), "--coordinator-key", str(invitation.audit_key)),
+    ]
+    command = [*party.prefix, _SPARK_SUBMIT, *spark, str(JOBS / "federated_client.py"), *options]
+    variables = {"SPARK_LOCAL_DIRS": str(scratch), "SPARK_LOCAL_HOSTNAME": "localhost", "SPARK_LOCAL_IP": "127.0.0.1"}
+    log = invitation.folder.parent / f"{site}.log"
+    with running(command, environment={**os.environ, **variables, **party.variables}, log=log) as process:
+        yield Job(process, log)
+
+
+def write_config(config: RunConfig, file: Path) -> Path:
+    """The configuration as YAML."""
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    return file
