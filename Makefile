@@ -1,5 +1,5 @@
 # make setup builds .venv and probes every component; everything else builds what is missing first.
-.PHONY: setup environment demo test test-cluster test-faults lint format doctor lock hadoop-jars clean
+.PHONY: setup environment demo test test-cluster test-federation test-faults lint format doctor lock hadoop-jars clean
 .PHONY: cluster-up cluster-down cluster-status dist
 
 BIN := .venv/bin
@@ -17,11 +17,15 @@ demo: environment
 	@$(BIN)/oncotrain demo
 
 test: environment
-	$(BIN)/pytest -m 'not cluster and not faults'
+	$(BIN)/pytest -m 'not cluster and not network and not faults'
 
 # On real daemons: HDFS and YARN, each a JVM, brought up and taken down by the tests.
 test-cluster: environment
 	$(BIN)/pytest -m cluster tests/cluster
+
+# A coordinator and three hospitals in network namespaces, their line captured; needs root.
+test-federation: environment
+	$(BIN)/pytest -m 'network and not faults' tests/network
 
 test-faults: environment
 	$(BIN)/pytest -m faults

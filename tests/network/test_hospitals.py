@@ -81,9 +81,7 @@ def train(task: str, parties: Mapping[str, Party], folder: Path, result: Finishe
         server.wait_for("SuperLink behind")
         jobs = {COORDINATOR: server}
         for site in sites:
-            party = replace(
-                parties[site], variables={**parties[site].variables, "SSLKEYLOGFILE": str(result.capture.keys)}
-            )
+            party = replace(parties[site], variables={**parties[site].variables, **result.capture.logging_keys})
             jobs[site] = stack.enter_context(site_job(site, party, invitation, config))
         for party, job in jobs.items():
             result.summaries[task, party] = job.ended()
@@ -171,6 +169,7 @@ def test_no_piece_of_a_hospitals_data_is_on_the_wire(finished, lakes, parties):
         )
         assert all(array.tobytes() in plain for array in get_parameters(state.model)), "what was sent was decrypted"
         for site, lake in lakes.items():
+            assert f'"site": "{site}"'.encode() in plain, "so were the answers"
             assert needles_of(site, lake, [dataset]).found_in(plain) == {}
 
 

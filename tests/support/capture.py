@@ -17,7 +17,12 @@ class Capture:
 
     file: Path
     keys: Path
-    """Where processes log the secrets of their TLS connections: SSLKEYLOGFILE."""
+    """Where processes log the secrets of their TLS connections."""
+
+    @property
+    def logging_keys(self) -> dict[str, str]:
+        """Environment of a Python process whose connections `plain` is to decrypt."""
+        return {"SSLKEYLOGFILE": str(self.keys), "PYTHONPATH": str(Path(__file__).parent / "keylog")}
 
     def conversations(self) -> set[tuple[str, str]]:
         """Of every packet but answers: the protocol, and the address (``host:port``) to which it was sent.
