@@ -28,6 +28,12 @@ def test_the_section_refuses_them(name):
         parse(FederatedConfig, section, "r.yaml")
 
 
+def test_nor_are_lengths_of_updates_compared():
+    section = {"largest_update": 5, "secure_aggregation": {"threshold": 3}}
+    with pytest.raises(UserError, match="largest_update compares single sites' updates"):
+        parse(FederatedConfig, section, "r.yaml")
+
+
 @pytest.mark.parametrize(("key", "value"), [("threshold", 1), ("clip", 0.0), ("bits", 0), ("bits", 33), ("colour", 1)])
 def test_values_that_are_not_allowed(key, value):
     with pytest.raises(UserError, match=r"r\.yaml: .*secure_aggregation"):

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel, size, to_records
+from oncotrain.federation.parcel import Parcel, body_of, size, to_records
 from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.rounds import Rounds
@@ -243,6 +245,27 @@ def test_fewer_sites_than_the_minimum_end_the_run(sites, centre, monkeypatch):
         conduct(group, centre, config, "test.yaml")
 
 
+def test_a_round_that_lost_its_sites_is_repeated(sites, centre, monkeypatch):
+    config = federated_config("drug_response", {"min_sites": 3})
+    undisturbed = run(sites, make_lake(Path(centre.root).parent / "undisturbed"), config)
+    lost: list[Message] = []
+    with loopback(open_workers(sites, config)) as group:
+        reply = group.grid._reply
+
+        def lose_one_once(message: Message, worker: Worker) -> Message:
+            if message.metadata.message_type == "train" and body_of(message.content)["round"] == 2 and not lost:
+                lost.append(message)
+                return Message(Error(ErrorCode.NODE_UNAVAILABLE, "it is gone"), reply_to=message)
+            return reply(message, worker)
+
+        monkeypatch.setattr(group.grid, "_reply", lose_one_once)
+        summary = conduct(group, centre, config, "test.yaml")
+    assert lost
+    assert summary["rounds_trained"] == undisturbed["rounds_trained"]
+    kinds = {site: [line["event"]["kind"] for line in read(lake, site)].count("train") for site, lake in sites.items()}
+    assert sorted(kinds.values()) == [4, 5, 5], "two of the run before, two of this one, and of two sites one again"
+
+
 def test_a_client_started_again_in_mid_run_goes_on(sites, centre, monkeypatch):
     config = federated_config("drug_response")
     train_one = Rounds._train_one
@@ -312,10 +335,11 @@ def test_a_coordinator_that_died_goes_on_after_the_last_finished_round(strategy,
         (lambda arrays: [arrays[0] * np.nan, *arrays[1:]], "array 0 has values that are not finite"),
         (lambda arrays: [*arrays[:-1], np.zeros(10_000_000, np.float32)], r"has shape \(10000000,\)"),
         (lambda arrays: arrays[:-1], "arrays, where the model has"),
+        (lambda arrays: [array + 1 for array in arrays], "longer than 5 times the median of the others'"),
     ],
 )
 def test_an_update_that_cannot_be_averaged_is_left_out_and_named(spoil, message, sites, centre, monkeypatch, caplog):
-    config = federated_config("drug_response", {"min_sites": 2})
+    config = federated_config("drug_response", {"min_sites": 2, "largest_update": 5})
     workers = open_workers(sites, config)
     train = workers["uz-leuven"]._train
 

@@ -33,7 +33,7 @@ from support.hospitals import (
     somebody_listens,
 )
 from support.needles import RUN, needles_of
-from support.parties import Party, coordinator_job, site_job, write_config
+from support.parties import READY, Party, coordinator_job, site_job, write_config
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
 
@@ -78,7 +78,7 @@ def train(task: str, parties: Mapping[str, Party], folder: Path, result: Finishe
     invitation = result.invitations[task] = Invitation(folder / "work", GATEWAY)
     sites = [party for party in parties if party != COORDINATOR]
     with coordinator_job(parties[COORDINATOR], invitation, config, sites) as server, ExitStack() as stack:
-        server.wait_for("SuperLink behind")
+        server.wait_for(READY)
         jobs = {COORDINATOR: server}
         for site in sites:
             party = replace(parties[site], variables={**parties[site].variables, **result.capture.logging_keys})
@@ -189,7 +189,7 @@ def test_a_piece_that_leaks_would_be_found(network, lakes, parties, tmp_path):
         captured(network, tmp_path / "wire.pcap") as capture,
         coordinator_job(parties[COORDINATOR], invitation, config, [site]) as server,
     ):
-        server.wait_for("SuperLink behind")
+        server.wait_for(READY)
         for number, piece in enumerate(leaks.values()):
             (tmp_path / "body").write_bytes(b"x" * number + piece + b"y")
             network.run(

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncotrain.federation.process import running
+from support.parties import COORDINATOR
 
-COORDINATOR = "coordinator"
 OUTSIDE = "outside"
 HOST = "10.77.0.1"
 """The coordinator's address, where its gateway listens."""

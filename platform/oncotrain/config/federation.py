@@ -38,13 +38,18 @@ class FederatedConfig(Frozen):
     evaluate_every: PositiveInt = 1
     """Rounds between two measurements of the common parameters on the sites' validation patients."""
     min_sites: PositiveInt = Field(default=2, validate_default=True)
-    """Fewer sites than this in a round end the run."""
+    """Fewer answers than this are no round: where sites were lost it is repeated, once so many are online again."""
+    round_attempts: PositiveInt = 3
+    """Times that a round is tried. With `secure_aggregation` it is tried once: a site adds to one sum a round."""
     min_patients: PositiveInt = 5
     """Disclosure floor: a site keeps sums over fewer patients than this to itself."""
     round_deadline: PositiveFloat = 3600.0
     """Seconds that a site may take to answer one message."""
     join_deadline: NonNegativeFloat = 600.0
     """Seconds to wait for the sites before the first round."""
+    largest_update: float | None = Field(default=None, gt=1)
+    """A site's update that is longer (L2) than this many times the median of the others' of its round is left out;
+    None: none is, however long."""
     secure_aggregation: SecureAggregation | None = None
     """How sites hide their updates from the coordinator; None: they do not."""
 
@@ -59,4 +64,6 @@ class FederatedConfig(Frozen):
     @model_validator(mode="after")
     def _aggregates(self) -> Self:
         refuse_single_updates(self.strategy.name, self.secure_aggregation)
+        if self.secure_aggregation and self.largest_update:
+            raise ValueError("largest_update compares single sites' updates, which secure_aggregation hides")
         return self

@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -27,11 +28,14 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from oncotrain.errors import UserError
 from oncotrain.federation.node import Node
 from oncotrain.federation.superlink import APP, reach
+from oncotrain.log import get_logger
 
 PATIENCE = 900.0
 """Seconds that a coordinator may be away, as for a restart."""
 CLOCK_TOLERANCE = 60.0
 """Seconds. Flower admits signatures that are not older than that."""
+TAKEOVER_SECONDS = 90.0
+"""How long a site that was killed may be held for online: Flower gives it up after two heartbeats of 30 s."""
 _AWAY = (502, 503, 504)
 """Answers of a proxy whose server is not there."""
 
@@ -74,7 +78,7 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
         activation = ActivateNodeRequest(
             public_key=public_key_to_bytes(public), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
-        proto = NodeProto(node_id=client.ActivateNode(activation).node_id)
+        proto = _activated(client, activation)
         heartbeat = HeartbeatSender(lambda: _beat(impatient, proto))
         heartbeat.start()
         try:
@@ -83,6 +87,24 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
             heartbeat.stop()
             with suppress(httpx.HTTPError):  # the coordinator has ended first
                 impatient.DeactivateNode(DeactivateNodeRequest(node_id=proto.node_id))
+
+
+def _activated(client: FleetHttpClient, activation: ActivateNodeRequest) -> NodeProto:
+    """This site's node, online; where it was killed a moment ago, once the coordinator has given that node up."""
+    deadline = time.monotonic() + TAKEOVER_SECONDS
+    waits = False
+    while True:
+        try:
+            return NodeProto(node_id=client.ActivateNode(activation).node_id)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.PRECONDITION_FAILED or time.monotonic() > deadline:
+                raise
+        if not waits:
+            get_logger(stage="federate").info(
+                "the coordinator holds a client with this key for online; if it has ended, it is given up in a minute"
+            )
+        waits = True
+        time.sleep(2)
 
 
 def _beat(client: FleetHttpClient, proto: NodeProto) -> bool:

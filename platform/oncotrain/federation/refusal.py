@@ -20,9 +20,13 @@ class Refusal(IntEnum):
     """The round would spend more of the patients' privacy than the run or the site allows."""
 
 
+FLOWER = "FLOWER"
+"""Name of Flower's own codes: it answers for a site that is gone."""
+
+
 def name_of(code: int) -> str:
-    """The name of a code; ``FLOWER`` for Flower's own."""
-    return {refusal.value: refusal.name for refusal in Refusal}.get(code, "FLOWER")
+    """The name of a code; FLOWER for Flower's own."""
+    return {refusal.value: refusal.name for refusal in Refusal}.get(code, FLOWER)
 
 
 def describe(code: int) -> str:

@@ -21,7 +21,7 @@ from oncotrain.federation.secure.conversation import secure_mean
 from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.secure.session import Session, fingerprint
 from oncotrain.federation.sites import Cost, Sites
-from oncotrain.federation.soundness import defect
+from oncotrain.federation.soundness import defect, oversized
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan, Task
 from oncotrain.training.checkpoint import load_checkpoint, save_checkpoint
@@ -79,7 +79,7 @@ class Rounds:
         for number in range(done + 1, self.federated.rounds + 1):
             if self._validates(number - 1) and not self._all_train:
                 self._ask_validation(number - 1, parameters, loss)
-            replies = self._train_one(number, parameters)
+            replies = self._train_together(number, parameters)
             if self._validates(number - 1) and self._all_train:
                 self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
             averaged, metrics = self.strategy.aggregate_train(number, self._mean(number, parameters, replies))
@@ -118,6 +118,24 @@ class Rounds:
         progress["costs"] = {site: asdict(cost) for site, cost in self.sites.costs.items()}
         save_checkpoint(self.run, _ROUND, replace(self._state, step=number * self.federated.local_steps), progress)
 
+    def _train_together(self, number: int, parameters: Parameters) -> list[Message]:
+        """Answers of `min_sites` or more. Raises DataError if there are fewer, and in an attempt no site was lost or
+        in all attempts one was."""
+        attempts = 1 if self.federated.secure_aggregation else self.federated.round_attempts
+        for attempt in range(1, attempts + 1):
+            replies = self._train_one(number, parameters)
+            if len(replies) >= self.federated.min_sites:
+                self._note(number, replies)
+                return replies
+            failure = f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed"
+            if not self.sites.lost:
+                break
+            lost = ", ".join(sorted(self.sites.lost))
+            get_logger(run=self.run.name, stage="federate").error(
+                "%s; attempt %d of %d, lost: %s", failure, attempt, attempts, lost
+            )
+        raise DataError(failure)
+
     def _train_one(self, number: int, parameters: Parameters) -> list[Message]:
         began = time.monotonic()
         self.sites.wait(self.federated.min_sites, self.federated.round_deadline)
@@ -132,24 +150,33 @@ class Rounds:
             number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
         )
         answers = self.sites.exchange(self._drawn(number, list(messages)))
-        replies = [reply for reply in answers if self._is_sound(number, reply, parameters)]
-        if len(replies) < self.federated.min_sites:
-            raise DataError(f"round {number}: {len(replies)} sites answered, {self.federated.min_sites} are needed")
-        bodies = {self.sites.name(reply): body_of(reply.content) for reply in replies}
-        self.epsilon |= {site: float(body["epsilon"]) for site, body in bodies.items() if "epsilon" in body}
+        replies = self._sound(number, answers, parameters)
         self.seconds.append(time.monotonic() - began)
-        for reply in replies:
-            self.trained[self.sites.name(reply)].append(number)
-        slowest = max(float(body_of(reply.content)["seconds"]) for reply in replies)
-        self.seconds_beyond_sites.append(self.seconds[-1] - slowest)
         return replies
 
-    def _is_sound(self, number: int, reply: Message, parameters: Parameters) -> bool:
-        found = defect(reply, parameters)
-        if found:
-            log = get_logger(run=self.run.name, site=self.sites.name(reply), stage="federate")
-            log.error("round %d goes on without this site's update: %s", number, found)
-        return found is None
+    def _note(self, number: int, replies: Sequence[Message]) -> None:
+        """Keep what the answers of a round say beside their updates."""
+        bodies = {self.sites.name(reply): body_of(reply.content) for reply in replies}
+        self.epsilon |= {site: float(body["epsilon"]) for site, body in bodies.items() if "epsilon" in body}
+        for site in bodies:
+            self.trained[site].append(number)
+        self.seconds_beyond_sites.append(self.seconds[-1] - max(float(body["seconds"]) for body in bodies.values()))
+
+    def _sound(self, number: int, answers: Sequence[Message], parameters: Parameters) -> list[Message]:
+        """The answers whose updates can be averaged; the others are named in the log."""
+        defects = {self.sites.name(answer): defect(answer, parameters) for answer in answers}
+        sound = {self.sites.name(answer): answer for answer in answers if not defects[self.sites.name(answer)]}
+        limit = self.federated.largest_update
+        if limit is not None:
+            updates = {site: from_records(answer.content).parameters for site, answer in sound.items()}
+            for site in oversized(updates, parameters, limit):
+                defects[site] = f"it is longer than {limit:g} times the median of the others'"
+                del sound[site]
+        for site, found in defects.items():
+            if found:
+                log = get_logger(run=self.run.name, site=site, stage="federate")
+                log.error("round %d goes on without this site's update: %s", number, found)
+        return list(sound.values())
 
     def _drawn(self, number: int, messages: Sequence[Message]) -> list[Message]:
         """Of the messages to every site online, those to the sites that are to train."""

@@ -12,7 +12,7 @@ from oncotrain.errors import DataError
 from oncotrain.federation.coordinator_account import CoordinatorAccount
 from oncotrain.federation.heads import HEAD
 from oncotrain.federation.parcel import CONFIG, Parcel, body_of, from_records, size, to_records
-from oncotrain.federation.refusal import describe
+from oncotrain.federation.refusal import FLOWER, describe, name_of
 from oncotrain.federation.witness import BrokenChainError
 from oncotrain.log import get_logger
 
@@ -53,6 +53,8 @@ class Sites:
     account: CoordinatorAccount | None = None
     """Where the coordinator notes what is sent and received; None where nothing is kept."""
     costs: dict[str, Cost] = field(init=False)
+    lost: set[str] = field(init=False, default_factory=set)
+    """Sites that were gone before they answered the last exchange; who refuses is not."""
 
     def __post_init__(self) -> None:
         self.costs = {name: Cost() for name in self.names.values()}
@@ -116,6 +118,8 @@ class Sites:
             self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
         requests = self._note(messages)
         replies = self._replies(messages)
+        spoke = {site for site, reply in replies if not reply.has_error() or name_of(reply.error.code) != FLOWER}
+        self.lost = {self.names[message.metadata.dst_node_id] for message in messages} - spoke
         accepted = [(site, reply) for site, reply in replies if self._accept(site, reply, requests.get(site))]
         return [reply for _, reply in sorted(accepted, key=itemgetter(0))]
 

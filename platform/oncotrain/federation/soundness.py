@@ -1,6 +1,6 @@
 """Whether a site's update can be averaged at all; one that cannot would spoil the model of everybody."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flwr.app import Message
@@ -26,3 +26,21 @@ def defect(reply: Message, parameters: Sequence[np.ndarray]) -> str | None:
         if not np.isfinite(array).all():
             return f"array {number} has values that are not finite"
     return None
+
+
+def oversized(updates: Mapping[str, Sequence[np.ndarray]], parameters: Sequence[np.ndarray], limit: float) -> list[str]:
+    """The sites whose change of `parameters` is longer (L2) than `limit` times the median length of the others'.
+
+    Of fewer than three sites nobody can say which one is wrong: none is named.
+    """
+    if len(updates) < 3:
+        return []
+    lengths = {site: _distance(arrays, parameters) for site, arrays in updates.items()}
+    others = {site: [length for other, length in lengths.items() if other != site] for site in lengths}
+    return [site for site in lengths if lengths[site] > limit * float(np.median(others[site]))]
+
+
+def _distance(arrays: Sequence[np.ndarray], parameters: Sequence[np.ndarray]) -> float:
+    """Of what else a strategy has a site send after its parameters, nothing counts."""
+    pairs = zip(arrays, parameters, strict=False)
+    return float(np.sqrt(sum(np.square(new.astype(np.float64) - old).sum() for new, old in pairs)))
