@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 WRONG_CLIENT = Path(__file__).parents[1] / "support" / "wrong_client.py"
 SITE = "uz-leuven"
-MID_ROUND = 1.5
+MID_ROUND = 0.8
 """Seconds after a round's end, when the sites are at work on the next."""
 
 

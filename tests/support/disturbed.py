@@ -17,15 +17,15 @@ from support.federation import federated_config
 from support.lakes import make_lake
 from support.parties import COORDINATOR, Federation
 
-PATIENTS = {"chu-grenoble": 30, "uz-leuven": 36, "charite-berlin": 42}
+PATIENTS = {"chu-grenoble": 200, "uz-leuven": 160, "charite-berlin": 240}
 ROUNDS = 8
 
 
 def long_rounds() -> RunConfig:
     """Rounds of some seconds, in the middle of which something can happen, and enough of them to get over it."""
-    federated = {"rounds": ROUNDS, "local_steps": 150, "min_sites": 2, "largest_update": 5, "min_patients": 5}
-    optimizer = {"name": "adamw", "lr": 0.01}
-    return federated_config("drug_response", federated, batch_size=16, optimizer=optimizer, precision="float32")
+    federated = {"rounds": ROUNDS, "local_steps": 60, "min_sites": 2, "largest_update": 5, "min_patients": 5}
+    optimizer = {"name": "adamw", "lr": 0.005, "weight_decay": 0.1}
+    return federated_config("drug_response", federated, batch_size=32, optimizer=optimizer, precision="float32")
 
 
 def write_lakes(spark: SparkSession, folder: Path) -> dict[str, Lake]:

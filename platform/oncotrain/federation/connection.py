@@ -36,6 +36,8 @@ CLOCK_TOLERANCE = 60.0
 """Seconds. Flower admits signatures that are not older than that."""
 TAKEOVER_SECONDS = 90.0
 """How long a site that was killed may be held for online: Flower gives it up after two heartbeats of 30 s."""
+ABSENCE_SECONDS = 3.0
+"""Long enough for a coordinator to see that a site is not there."""
 _AWAY = (502, 503, 504)
 """Answers of a proxy whose server is not there."""
 
@@ -90,20 +92,33 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
 
 
 def _activated(client: FleetHttpClient, activation: ActivateNodeRequest) -> NodeProto:
-    """This site's node, online; where it was killed a moment ago, once the coordinator has given that node up."""
+    """This site's node, online; where it was killed a moment ago, once the coordinator has given that node up.
+
+    A killed client may have taken a message with it, which Flower hands out once. The coordinator stops waiting for the
+    answer when it sees the site gone, hence the absence.
+    """
+    try:
+        return NodeProto(node_id=client.ActivateNode(activation).node_id)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.PRECONDITION_FAILED:
+            raise
+    get_logger(stage="federate").info(
+        "the coordinator holds a client with this key for online; if it has ended, it is given up in a minute"
+    )
+    client.DeactivateNode(DeactivateNodeRequest(node_id=_taken_over(client, activation)))
+    time.sleep(ABSENCE_SECONDS)
+    return NodeProto(node_id=client.ActivateNode(activation).node_id)
+
+
+def _taken_over(client: FleetHttpClient, activation: ActivateNodeRequest) -> int:
+    """The number of the site's node, once it may be activated."""
     deadline = time.monotonic() + TAKEOVER_SECONDS
-    waits = False
     while True:
         try:
-            return NodeProto(node_id=client.ActivateNode(activation).node_id)
+            return int(client.ActivateNode(activation).node_id)
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.PRECONDITION_FAILED or time.monotonic() > deadline:
                 raise
-        if not waits:
-            get_logger(stage="federate").info(
-                "the coordinator holds a client with this key for online; if it has ended, it is given up in a minute"
-            )
-        waits = True
         time.sleep(2)
 
 
