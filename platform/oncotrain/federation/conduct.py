@@ -61,6 +61,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
     run.write_json(plan, "plan.json")
     rounds = Rounds(sites, create_strategy(federated, len(sites.names)), task, plan, train, federated, run, roster)
     rounds.train()
+    rounds.report(federated.rounds, "testing")
     best = best_point(rounds.points, task.primary)
     state, _ = load_checkpoint(run, "best", initial_state(task, plan, train))
     request = Parcel({"name": run.name, "decision": best["decision"]}, {}, get_parameters(state.model))
@@ -87,6 +88,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
         "figures": figures,
     }
     run.write_json({"status": "done", **summary}, "summary.json")
+    rounds.report(federated.rounds, "done")
     return summary
 
 

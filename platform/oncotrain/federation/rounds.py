@@ -15,8 +15,10 @@ from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError
 from oncotrain.federation.disclosure import merge_candidates
+from oncotrain.federation.heads import COORDINATOR
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
 from oncotrain.federation.participation import draw_sites
+from oncotrain.federation.progress import Progress, State, seconds_left, write_progress
 from oncotrain.federation.secure.conversation import secure_mean
 from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.secure.session import Session, fingerprint
@@ -76,6 +78,7 @@ class Rounds:
         Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums.
         """
         done, parameters, loss = self._resume()
+        self.report(done, "training")
         for number in range(done + 1, self.federated.rounds + 1):
             if self._validates(number - 1) and not self._all_train:
                 self._ask_validation(number - 1, parameters, loss)
@@ -89,10 +92,12 @@ class Rounds:
             pairs = zip(averaged.to_numpy_ndarrays(), parameters, strict=True)
             parameters, loss = [new.astype(old.dtype) for new, old in pairs], float(str(metrics["loss"]))
             get_logger(run=self.run.name, stage="federate").info(
-                "round %d of %d: loss %.4g, %.1f s, %.1f s of them beyond the sites' work",
+                "round %d of %d: loss %.4g, %.1f s, %.1f s of them beyond the sites' work; %.0f s left",
                 *(number, self.federated.rounds, loss, self.seconds[-1], self.seconds_beyond_sites[-1]),
+                seconds_left(self.seconds, self.federated.rounds - number),
             )
             self._save(number, parameters, loss)
+            self.report(number, "training")
         self._ask_validation(self.federated.rounds, parameters, loss)
 
     def _resume(self) -> tuple[int, Parameters, float]:
@@ -117,6 +122,20 @@ class Rounds:
         progress |= {"trained": dict(self.trained), "round": number, "loss": loss}
         progress["costs"] = {site: asdict(cost) for site, cost in self.sites.costs.items()}
         save_checkpoint(self.run, _ROUND, replace(self._state, step=number * self.federated.local_steps), progress)
+
+    def report(self, number: int, state: State) -> None:
+        """Say how far the run is, for who looks from outside."""
+        progress = Progress(
+            side=COORDINATOR,
+            run=self.run.name,
+            state=state,
+            round=number,
+            rounds=self.federated.rounds,
+            participants=sorted(site for site, rounds in self.trained.items() if number in rounds),
+            figures=self.points[-1]["figures"] if self.points else {},
+            seconds_left=seconds_left(self.seconds, self.federated.rounds - number),
+        )
+        write_progress(self.run, progress)
 
     def _train_together(self, number: int, parameters: Parameters) -> list[Message]:
         """Answers of `min_sites` or more. Raises DataError if there are fewer, and in an attempt no site was lost or
