@@ -17,8 +17,8 @@ def test_off_unless_asked_for():
 @pytest.mark.parametrize("strategy", ["median", "trimmed_mean", "krum", "multi_krum", "bulyan"])
 def test_strategies_that_look_at_single_updates(strategy):
     with pytest.raises(ValueError, match=f"'{strategy}' looks at single sites' updates.*allowed: .*fedavg"):
-        refuse_single_updates(strategy, SecureAggregation(threshold=3))
-    refuse_single_updates(strategy, None)
+        refuse_single_updates(strategy, secure_aggregation=SecureAggregation(threshold=3))
+    refuse_single_updates(strategy, secure_aggregation=None)
 
 
 @pytest.mark.parametrize("name", ["krum", "fedmedian", "fedtrimmedavg", "scaffold"])

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from oncotrain.config.load import Frozen
+from oncotrain.config.privacy import SitePrivacyConfig
 from oncotrain.config.secure_aggregation import SecureAggregation, refuse_single_updates
 from oncotrain.config.strategy import FedAvgConfig, StrategyConfig
 
@@ -47,6 +48,8 @@ class FederatedConfig(Frozen):
     """Seconds to wait for the sites before the first round."""
     secure_aggregation: SecureAggregation | None = None
     """How sites hide their updates from the coordinator; None: they do not."""
+    site_privacy: SitePrivacyConfig | None = None
+    """Differential privacy of each site as a whole; None: none."""
 
     @field_validator("min_sites")
     @classmethod
@@ -58,5 +61,8 @@ class FederatedConfig(Frozen):
 
     @model_validator(mode="after")
     def _aggregates(self) -> Self:
-        refuse_single_updates(self.strategy.name, self.secure_aggregation)
+        hiding = {"secure_aggregation": self.secure_aggregation, "site_privacy": self.site_privacy}
+        refuse_single_updates(self.strategy.name, **hiding)
+        if self.site_privacy and self.weighting != "equal":
+            raise ValueError("site_privacy needs weighting: equal; a heavier site would count for more than its noise")
         return self

@@ -17,9 +17,10 @@ from oncotrain.errors import DataError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
 from oncotrain.federation.participation import draw_sites
-from oncotrain.federation.secure.conversation import secure_mean
+from oncotrain.federation.secure.conversation import SecureMean, secure_mean
 from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.secure.session import Session, fingerprint
+from oncotrain.federation.site_privacy import Releases, add_noise, mean_of_equals
 from oncotrain.federation.sites import Cost, Sites
 from oncotrain.federation.soundness import defect
 from oncotrain.log import get_logger
@@ -34,6 +35,8 @@ Parameters = Sequence[np.ndarray]
 
 _ROUND = "round"
 """Name of the checkpoint of the last round that was finished."""
+WEIGHT_TOLERANCE = 1e-3
+"""Of a sum of weights, far above what quantization does to it."""
 _KEPT = ("points", "seconds", "seconds_beyond_sites", "trained", "epsilon")
 
 
@@ -64,6 +67,8 @@ class Rounds:
 
     def __post_init__(self) -> None:
         self._state = initial_state(self.task, self.plan, self.train_config)
+        privacy = self.federated.site_privacy
+        self._releases = Releases(self.run, privacy) if privacy else None
 
     def train(self) -> None:
         """Train all rounds from the plan's initial parameters, or those of the last round that was finished before.
@@ -82,7 +87,7 @@ class Rounds:
             replies = self._train_one(number, parameters)
             if self._validates(number - 1) and self._all_train:
                 self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
-            averaged, metrics = self.strategy.aggregate_train(number, self._mean(number, parameters, replies))
+            averaged, metrics = self.strategy.aggregate_train(number, self._aggregated(number, parameters, replies))
             if averaged is None or metrics is None:
                 raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
             # Some strategies compute in float64 whatever the sites sent; twice the bytes would go down.
@@ -167,20 +172,33 @@ class Rounds:
         answers = self.sites.ask("evaluate.validation", Parcel({"round": number}, {}, parameters))
         self._validated(number, parameters, loss, list(answers.values()))
 
-    def _mean(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
-        """What the strategy aggregates: the sites' replies, or where they hide their updates one with their mean."""
-        settings = self.federated.secure_aggregation
-        if settings is None or self.roster is None:
+    def _aggregated(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
+        """What the strategy aggregates: the sites' replies, or one with their mean, where that is all it may see."""
+        secure, privacy = self.federated.secure_aggregation, self.federated.site_privacy
+        if secure and self.roster:
+            asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
+            session = Session(self.run.name, number, self.roster, secure, asked)
+            mean, loss, weight, sites = self._secure_mean(session, parameters, replies)
+            if privacy and abs(weight - len(sites)) > WEIGHT_TOLERANCE:
+                raise DataError(f"round {number}: {len(sites)} sites weigh {weight:g} together; each has one vote")
+        elif privacy:
+            mean, loss = mean_of_equals([from_records(reply.content).parameters for reply in replies]), math.nan
+            sites = tuple(self.sites.name(reply) for reply in replies)
+        else:
             return replies
-        began = time.monotonic()
-        asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
-        session = Session(self.run.name, number, self.roster, settings, asked)
-        trained = {self.sites.name(reply): from_records(reply.content) for reply in replies}
-        mean, loss = secure_mean(self.sites, session, trained, parameters)
-        for seconds in (self.seconds, self.seconds_beyond_sites):
-            seconds[-1] += time.monotonic() - began
+        if privacy and self._releases:
+            self.epsilon |= self._releases.spend(sites)
+            mean = add_noise(mean, len(sites), privacy)
         content = to_records(Parcel({}, {}, mean, {self.federated.weighting: 1.0, "loss": loss}))
         return [Message(content, replies[0].metadata.src_node_id, "train")]
+
+    def _secure_mean(self, session: Session, parameters: Parameters, replies: list[Message]) -> SecureMean:
+        began = time.monotonic()
+        trained = {self.sites.name(reply): from_records(reply.content) for reply in replies}
+        mean = secure_mean(self.sites, session, trained, parameters)
+        for seconds in (self.seconds, self.seconds_beyond_sites):
+            seconds[-1] += time.monotonic() - began
+        return mean
 
     def _validates(self, number: int) -> bool:
         """Whether the parameters after round `number` are validated; those before the first round are not."""

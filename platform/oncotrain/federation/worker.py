@@ -174,7 +174,7 @@ class Worker:
         )
         body = {**validated.body, **spent, "rows": len(rows)}
         metrics = {"equal": 1.0, "loss": math.nan}  # loss and count of the private are data, and without noise
-        if not spent:
+        if not (spent or self.federated.site_privacy):
             metrics = {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)}
         parameters = self.local_steps.end(self.state.model, history)
         if self.secure is None:
