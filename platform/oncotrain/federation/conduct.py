@@ -80,6 +80,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
         "steps": train.steps,
         "samples_seen": _samples_seen(rounds, {site: offer.body for site, offer in offers.items()}),
         "rounds_trained": {site: len(rounds.trained[site]) for site in offers},
+        "rounds_lost": rounds.lost,
         "privacy": _privacy(train, rounds),
         **_costs(sites, rounds),
         "best_step": best["step"],

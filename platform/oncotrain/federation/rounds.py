@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import Strategy
 
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import TrainConfig
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
 from oncotrain.federation.participation import draw_sites
@@ -35,9 +35,11 @@ Parameters = Sequence[np.ndarray]
 
 _ROUND = "round"
 """Name of the checkpoint of the last round that was finished."""
+_BEGUN = "begun.json"
+"""Names the last round that was begun, where sites hide their updates."""
 WEIGHT_TOLERANCE = 1e-3
 """Of a sum of weights, far above what quantization does to it."""
-_KEPT = ("points", "seconds", "seconds_beyond_sites", "trained", "epsilon")
+_KEPT = ("points", "seconds", "seconds_beyond_sites", "trained", "epsilon", "lost")
 
 
 @dataclass
@@ -65,6 +67,9 @@ class Rounds:
     epsilon: dict[str, float] = field(default_factory=dict)
     """What the run spent at each site that has answered, as it says; of private runs only."""
 
+    lost: list[int] = field(default_factory=list)
+    """Rounds without a result: begun before the coordinator was started again, and not to be summed twice."""
+
     def __post_init__(self) -> None:
         self._state = initial_state(self.task, self.plan, self.train_config)
         privacy = self.federated.site_privacy
@@ -78,10 +83,11 @@ class Rounds:
         Parameters are validated by the sites when the next round brings them, which saves a message a round; where
         only a fraction of the sites trains, all are asked, so that figures of different rounds compare.
 
-        Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums.
+        Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums, and
+        UserError if the strategy cannot go on after a restart where sites hide their updates.
         """
         done, parameters, loss = self._resume()
-        for number in range(done + 1, self.federated.rounds + 1):
+        for number in range(self._last_begun(done) + 1, self.federated.rounds + 1):
             if self._validates(number - 1) and not self._all_train:
                 self._ask_validation(number - 1, parameters, loss)
             replies = self._train_one(number, parameters)
@@ -113,6 +119,19 @@ class Rounds:
         get_logger(run=self.run.name, stage="federate").info("going on after round %d", progress["round"])
         return progress["round"], get_parameters(state.model), progress["loss"]
 
+    def _last_begun(self, done: int) -> int:
+        """`done`, or where sites hide their updates the last round that was begun: it is lost, no sum is made twice."""
+        if self.federated.secure_aggregation is None or not self.run.exists(_BEGUN):
+            return done
+        begun = int(self.run.read_json(_BEGUN)["round"])
+        if begun > done:
+            again = f"{self.run.uri}: round {begun} was begun before a restart, and no round is summed twice"
+            if self.federated.strategy.remembers or (done == 0 and begun == self.federated.rounds):
+                raise UserError(f"{again}; nothing is left to go on from, so start the run under another train.seed")
+            get_logger(run=self.run.name, stage="federate").warning("%s: its result is lost", again)
+            self.lost.extend(range(done + 1, begun + 1))
+        return begun
+
     def _save(self, number: int, parameters: Parameters, loss: float) -> None:
         """So that a coordinator that dies now goes on with the next round; not where the strategy has a memory."""
         if self.federated.strategy.remembers:
@@ -132,6 +151,8 @@ class Rounds:
             "step": (number - 1) * self.federated.local_steps,
             "validate": self._validates(number - 1) and self._all_train,
         }
+        if self.federated.secure_aggregation:
+            self.run.write_json({"round": number}, _BEGUN)
         records = to_records(Parcel(body, {}, parameters))
         messages = self.strategy.configure_train(
             number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
