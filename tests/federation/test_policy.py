@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.conduct import conduct
+from oncotrain.federation.local import federate_on_this_machine
 from oncotrain.federation.policy import PolicyError, allowed_apps, read_policy
 from oncotrain.federation.secure.credentials import Credentials
 from oncotrain.federation.sites import Sites
@@ -20,6 +22,7 @@ from oncotrain.tasks.drug_response.metrics import METRICS
 from support.federation import federated_config, loopback, open_workers
 from support.secure import key_of, roster_of
 
+CLIENT = Path(__file__).parents[2] / "jobs" / "federated_client.py"
 SITE = "uz-leuven"
 SECURE = {"secure_aggregation": {"threshold": 2}}
 
@@ -161,3 +164,19 @@ def test_a_task_names_every_figure_that_it_makes(task, sites, centre):
     stems = tuple(name.removesuffix("<class>") for name in metrics if name.endswith("<class>"))
     assert [name for name in summary["figures"] if name not in metrics and not name.startswith(stems or ("\0",))] == []
     assert [name for name in metrics if name not in summary["figures"] and not name.endswith("<class>")] == []
+
+
+@pytest.mark.timeout(600)
+def test_a_run_asking_for_a_metric_the_site_forbids_between_processes(sites, centre, tmp_path):
+    """SuperLink, gateway and a client process a site: the words stay at the site that has them."""
+    set_policy({SITE: sites[SITE]}, metrics=["r2_per_drug"])
+    config, work = federated_config("drug_response"), tmp_path / "work"
+    with pytest.raises(DataError, match=f"query.contract: no answer from {SITE}; the logs there say why"):
+        federate_on_this_machine(centre, config, sites, source="test.yaml", work=work, client=CLIENT)
+    assert "refused: POLICY (1007)" in (work / "federate.log").read_text()
+    words = "metrics allows r2_per_drug; the run asks for drugs, pairs"
+    assert words in (work / f"{SITE}.log").read_text()
+    others = [file for file in work.rglob("*") if file.is_file() and file.name != f"{SITE}.log"]
+    assert not [file for file in others if words in file.read_text(errors="replace")]
+    assert refusals(sites[SITE]) == [("contract", "POLICY")]
+    assert "train" not in {line["event"]["kind"] for line in read(sites["chu-grenoble"], "chu-grenoble")}
