@@ -17,8 +17,8 @@ def test_off_unless_asked_for():
 @pytest.mark.parametrize("strategy", ["median", "trimmed_mean", "krum", "multi_krum", "bulyan"])
 def test_strategies_that_look_at_single_updates(strategy):
     with pytest.raises(ValueError, match=f"'{strategy}' looks at single sites' updates.*allowed: .*fedavg"):
-        refuse_single_updates(strategy, SecureAggregation(threshold=3))
-    refuse_single_updates(strategy, None)
+        refuse_single_updates(strategy, secure_aggregation=SecureAggregation(threshold=3))
+    refuse_single_updates(strategy, secure_aggregation=None)
 
 
 @pytest.mark.parametrize("name", ["krum", "fedmedian", "fedtrimmedavg", "scaffold"])
@@ -28,10 +28,20 @@ def test_the_section_refuses_them(name):
         parse(FederatedConfig, section, "r.yaml")
 
 
-def test_nor_are_lengths_of_updates_compared():
-    section = {"largest_update": 5, "secure_aggregation": {"threshold": 3}}
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"secure_aggregation": {"threshold": 3}},
+        {
+            "site_privacy": {"noise_multiplier": 1.0, "clipping_norm": 1.0, "delta": 1e-5, "max_epsilon": 8.0},
+            "weighting": "equal",
+        },
+    ],
+)
+def test_nor_are_lengths_of_updates_compared(hidden):
     with pytest.raises(UserError, match="largest_update compares single sites' updates"):
-        parse(FederatedConfig, section, "r.yaml")
+        parse(FederatedConfig, {"largest_update": 5} | hidden, "r.yaml")
+    parse(FederatedConfig, hidden, "r.yaml")
 
 
 @pytest.mark.parametrize(("key", "value"), [("threshold", 1), ("clip", 0.0), ("bits", 0), ("bits", 33), ("colour", 1)])

@@ -49,6 +49,7 @@ class VectorTask:
     columns = ("patient", "visit", "x", "y")
     unit = ("patient", "visit")
     primary = "minus_mse"
+    metrics = ("minus_mse",)
 
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         return dict(features)

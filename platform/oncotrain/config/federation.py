@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from oncotrain.config.load import Frozen
+from oncotrain.config.privacy import SitePrivacyConfig
 from oncotrain.config.secure_aggregation import SecureAggregation, refuse_single_updates
 from oncotrain.config.strategy import FedAvgConfig, StrategyConfig
 
@@ -52,6 +53,8 @@ class FederatedConfig(Frozen):
     None: none is, however long."""
     secure_aggregation: SecureAggregation | None = None
     """How sites hide their updates from the coordinator; None: they do not."""
+    site_privacy: SitePrivacyConfig | None = None
+    """Differential privacy of each site as a whole; None: none."""
 
     @field_validator("min_sites")
     @classmethod
@@ -63,7 +66,11 @@ class FederatedConfig(Frozen):
 
     @model_validator(mode="after")
     def _aggregates(self) -> Self:
-        refuse_single_updates(self.strategy.name, self.secure_aggregation)
-        if self.secure_aggregation and self.largest_update:
-            raise ValueError("largest_update compares single sites' updates, which secure_aggregation hides")
+        hiding = {"secure_aggregation": self.secure_aggregation, "site_privacy": self.site_privacy}
+        refuse_single_updates(self.strategy.name, **hiding)
+        hidden = [key for key, setting in hiding.items() if setting]
+        if hidden and self.largest_update:
+            raise ValueError(f"largest_update compares single sites' updates, which {hidden[0]} hides")
+        if self.site_privacy and self.weighting != "equal":
+            raise ValueError("site_privacy needs weighting: equal; a heavier site would count for more than its noise")
         return self

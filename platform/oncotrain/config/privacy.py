@@ -37,6 +37,16 @@ class ControlConfig(Frozen):
     control: Literal[True]
 
 
+class SitePrivacyConfig(Budget):
+    """Differential privacy with the whole site as the unit (McMahan et al. 2018, arXiv:1710.06963), for many sites; the
+    budget is the run's. Sites clip, the coordinator adds the noise and is trusted to."""
+
+    noise_multiplier: Positive
+    """Standard deviation of the noise on the sum of the sites' updates, in units of `clipping_norm`."""
+    clipping_norm: Positive
+    """Largest L2 norm of what a site changes the common parameters by in a round."""
+
+
 class SiteBudget(Budget):
     """`audit/privacy.yaml` in a site's lake: what all runs together may spend. The site's owner alone writes it."""
 

@@ -31,10 +31,15 @@ class SecureAggregation(Frozen):
         return self
 
 
-def refuse_single_updates(strategy: str, secure: SecureAggregation | None) -> None:
-    """Raise ValueError if `strategy` must see single updates (median, trimmed mean, Krum), which `secure` hides."""
-    if secure is not None and strategy not in FROM_THE_MEAN:
-        raise ValueError(
-            f"strategy {strategy!r} looks at single sites' updates, which secure_aggregation hides; with it are "
-            f"allowed: {', '.join(sorted(FROM_THE_MEAN))}"
-        )
+def refuse_single_updates(strategy: str, **hiding: object) -> None:
+    """Raise ValueError if `strategy` must see single updates (median, trimmed mean, Krum), which a setting hides.
+
+    Args:
+        hiding: Settings of the section that leave a strategy the mean alone, by key; None where one is off.
+    """
+    for key, setting in hiding.items():
+        if setting is not None and strategy not in FROM_THE_MEAN:
+            raise ValueError(
+                f"strategy {strategy!r} looks at single sites' updates, which {key} hides; with it are allowed: "
+                f"{', '.join(sorted(FROM_THE_MEAN))}"
+            )

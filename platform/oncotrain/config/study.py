@@ -8,7 +8,12 @@ from oncotrain.config.load import Frozen
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 
-ARMS = ("centralized", "local", "federated")
+ARMS = (
+    *("centralized", "local", "federated"),
+    *("federated+dp", "federated+control", "federated+sitedp", "federated+secure"),
+)
+"""In the order of the report. Those with a plus take `train.privacy`, nothing but its sampler, `federated.site_privacy`
+and `federated.secure_aggregation` of the run configuration, which the other arms are trained without."""
 
 
 def _known_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,7 +49,7 @@ class StudyConfig(Frozen):
     sites: dict[Slug, str] = Field(min_length=2)
     """Site -> its lake."""
     cases: dict[Slug, Case] = Field(min_length=1)
-    arms: Annotated[tuple[str, ...], AfterValidator(_known_arms)] = ARMS
+    arms: Annotated[tuple[str, ...], AfterValidator(_known_arms)] = ARMS[:3]
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     bootstrap: int = Field(default=1000, ge=100)
     """Resamples of the test patients behind every interval."""

@@ -115,6 +115,12 @@ class RunConfig(Frozen):
             raise ValueError("train.privacy needs federated.weighting: equal; how many items are labelled is data")
         return self
 
+    @model_validator(mode="after")
+    def _private_by_one_unit(self) -> Self:
+        if self.train.privacy and self.federated and self.federated.site_privacy:
+            raise ValueError("train.privacy (of patients) and federated.site_privacy (of sites) exclude each other")
+        return self
+
 
 def with_train(config: RunConfig, changes: Mapping[str, Any], source: str) -> RunConfig:
     """`config` with these keys of its `train` section replaced; None leaves a key as it is.

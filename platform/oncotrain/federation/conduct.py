@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from oncotrain.config.federation import FederatedConfig
-from oncotrain.config.privacy import PrivacyConfig
+from oncotrain.config.privacy import ControlConfig, PrivacyConfig
 from oncotrain.config.training import RunConfig, TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
@@ -15,6 +15,7 @@ from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.schedule import federated_section, federated_train
 from oncotrain.federation.secure.roster import Roster
+from oncotrain.federation.site_privacy import require_affordable
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.strategy import create_strategy
 from oncotrain.lake.filesystem import Lake
@@ -49,6 +50,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
     train = federated_train(config.train, federated)
     if len(sites.names) < federated.min_sites:
         raise UserError(f"{source}: federated.min_sites is {federated.min_sites}; {len(sites.names)} sites take part")
+    require_affordable(federated, train.seed, sites.names.values(), source)
     sites.wait(len(sites.names), federated.join_deadline)
     offers = collect_offers(sites, config, source)
     datasets = {site: offer.body["dataset"] for site, offer in offers.items()}
@@ -79,6 +81,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
         "steps": train.steps,
         "samples_seen": _samples_seen(rounds, {site: offer.body for site, offer in offers.items()}),
         "rounds_trained": {site: len(rounds.trained[site]) for site in offers},
+        "rounds_lost": rounds.lost,
         "privacy": _privacy(train, rounds),
         **_costs(sites, rounds),
         "best_step": best["step"],
@@ -101,10 +104,16 @@ def federated_run(
 
 
 def arm_name(federated: FederatedConfig, train: TrainConfig) -> str:
-    """What reports call this way to train: ``federated:fedavg``, ``federated+dp:fedavg`` where it is private,
-    ``federated+control:fedavg`` where it is what a private run is compared with."""
-    kind = "" if train.privacy is None else "+dp" if isinstance(train.privacy, PrivacyConfig) else "+control"
-    return f"federated{kind}:{federated.strategy.name}"
+    """What reports call this way to train: ``federated:fedavg``, and before the colon ``+dp`` where it is private,
+    ``+control`` where it is what a private run is compared with, ``+sitedp`` where each site is private as a whole,
+    ``+secure`` where sites hide their updates."""
+    marks = {
+        "+dp": isinstance(train.privacy, PrivacyConfig),
+        "+control": isinstance(train.privacy, ControlConfig),
+        "+sitedp": federated.site_privacy is not None,
+        "+secure": federated.secure_aggregation is not None,
+    }
+    return f"federated{''.join(mark for mark, there in marks.items() if there)}:{federated.strategy.name}"
 
 
 def finished(run: RunDirectory) -> dict[str, Any]:
@@ -142,10 +151,13 @@ def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | 
 
 
 def _privacy(train: TrainConfig, rounds: Rounds) -> dict[str, Any] | None:
-    """What a private run guarantees the training patients of each site; None where it guarantees nothing."""
-    if not isinstance(train.privacy, PrivacyConfig):
-        return None
-    return {"unit": "patient", "delta": train.privacy.delta, "epsilon": rounds.epsilon}
+    """What a private run guarantees at each site, to each training patient or to the site as a whole; None: nothing."""
+    site_privacy = rounds.federated.site_privacy
+    if site_privacy:
+        return {"unit": "site", "delta": site_privacy.delta, "epsilon": rounds.epsilon}
+    if isinstance(train.privacy, PrivacyConfig):
+        return {"unit": "patient", "delta": train.privacy.delta, "epsilon": rounds.epsilon}
+    return None
 
 
 def _costs(sites: Sites, rounds: Rounds) -> dict[str, Any]:

@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.conduct import federated_run, finished
 from oncotrain.federation.coordinator import Invitation, coordinator, run_app
+from oncotrain.federation.private_file import write_private
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
+from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER
+from oncotrain.federation.secure.roster import make_roster
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -48,10 +53,24 @@ def federate_on_this_machine(
         return finished(run)
     [port] = free_ports(1)
     with coordinator(work, list(sites), "127.0.0.1", port) as server:
+        if federated_section(config, source).secure_aggregation:
+            sign_roster(work, list(sites))
         shared = work / "config.yaml"
         shared.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         with clients(server.invitation, sites, shared, client) as started:
             return run_app(server, lake, config, source, started.check)
+
+
+def sign_roster(folder: Path, sites: Sequence[str]) -> None:
+    """Write the roster of the sites whose public keys are in `folder`, and the key that signed it, which is forgotten.
+
+    For one machine, where all are one party: who can sign a roster can invent sites.
+    """
+    consortium = ec.generate_private_key(ec.SECP384R1())
+    public = consortium.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    roster = make_roster({site: (folder / f"{site}.key.pub").read_bytes() for site in sites}, consortium)
+    write_private(folder / CONSORTIUM, public)
+    write_private(folder / ROSTER, roster)
 
 
 def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: str) -> RunDirectory:
@@ -112,10 +131,12 @@ def _submit(client: Path) -> list[str]:
 
 
 def _join(invitation: Invitation, site: str) -> list[str]:
+    roster = [invitation.folder / name for name in (ROSTER, CONSORTIUM)]
     return [
         *("--site", site, "--superlink", invitation.address),
         *("--root-certificates", str(invitation.authority), "--key", str(invitation.key(site))),
         *("--coordinator-key", str(invitation.audit_key)),
+        *(["--roster", *map(str, roster)] if roster[0].exists() else []),
     ]
 
 

@@ -18,6 +18,8 @@ class Refusal(IntEnum):
     """The other side's audit chain was cut or rewritten, or its head bears no valid signature."""
     PRIVACY_BUDGET = 1006
     """The round would spend more of the patients' privacy than the run or the site allows."""
+    POLICY = 1007
+    """The site's floor does not allow the run."""
 
 
 FLOWER = "FLOWER"

@@ -13,15 +13,16 @@ from flwr.serverapp.strategy import Strategy
 
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import TrainConfig
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.heads import COORDINATOR
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
 from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.progress import Progress, State, seconds_left, write_progress
-from oncotrain.federation.secure.conversation import secure_mean
+from oncotrain.federation.secure.conversation import SecureMean, secure_mean
 from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.secure.session import Session, fingerprint
+from oncotrain.federation.site_privacy import Releases, add_noise, mean_of_equals
 from oncotrain.federation.sites import Cost, Sites
 from oncotrain.federation.soundness import defect, oversized
 from oncotrain.log import get_logger
@@ -36,7 +37,11 @@ Parameters = Sequence[np.ndarray]
 
 _ROUND = "round"
 """Name of the checkpoint of the last round that was finished."""
-_KEPT = ("points", "seconds", "seconds_beyond_sites", "trained", "epsilon")
+_BEGUN = "begun.json"
+"""Names the last round that was begun, where sites hide their updates."""
+WEIGHT_TOLERANCE = 1e-3
+"""Of a sum of weights, far above what quantization does to it."""
+_KEPT = ("points", "seconds", "seconds_beyond_sites", "trained", "epsilon", "lost")
 
 
 @dataclass
@@ -64,8 +69,13 @@ class Rounds:
     epsilon: dict[str, float] = field(default_factory=dict)
     """What the run spent at each site that has answered, as it says; of private runs only."""
 
+    lost: list[int] = field(default_factory=list)
+    """Rounds without a result: begun before the coordinator was started again, and not to be summed twice."""
+
     def __post_init__(self) -> None:
         self._state = initial_state(self.task, self.plan, self.train_config)
+        privacy = self.federated.site_privacy
+        self._releases = Releases(self.run, privacy) if privacy else None
 
     def train(self) -> None:
         """Train all rounds from the plan's initial parameters, or those of the last round that was finished before.
@@ -75,17 +85,18 @@ class Rounds:
         Parameters are validated by the sites when the next round brings them, which saves a message a round; where
         only a fraction of the sites trains, all are asked, so that figures of different rounds compare.
 
-        Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums.
+        Raises DataError if a round has fewer answers than `min_sites`, or no site may show its validation sums, and
+        UserError if the strategy cannot go on after a restart where sites hide their updates.
         """
         done, parameters, loss = self._resume()
         self.report(done, "training")
-        for number in range(done + 1, self.federated.rounds + 1):
+        for number in range(self._last_begun(done) + 1, self.federated.rounds + 1):
             if self._validates(number - 1) and not self._all_train:
                 self._ask_validation(number - 1, parameters, loss)
             replies = self._train_together(number, parameters)
             if self._validates(number - 1) and self._all_train:
                 self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
-            averaged, metrics = self.strategy.aggregate_train(number, self._mean(number, parameters, replies))
+            averaged, metrics = self.strategy.aggregate_train(number, self._aggregated(number, parameters, replies))
             if averaged is None or metrics is None:
                 raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
             # Some strategies compute in float64 whatever the sites sent; twice the bytes would go down.
@@ -112,6 +123,19 @@ class Rounds:
             self.sites.costs[site].add(Cost(**cost))
         get_logger(run=self.run.name, stage="federate").info("going on after round %d", progress["round"])
         return progress["round"], get_parameters(state.model), progress["loss"]
+
+    def _last_begun(self, done: int) -> int:
+        """`done`, or where sites hide their updates the last round that was begun: it is lost, no sum is made twice."""
+        if self.federated.secure_aggregation is None or not self.run.exists(_BEGUN):
+            return done
+        begun = int(self.run.read_json(_BEGUN)["round"])
+        if begun > done:
+            again = f"{self.run.uri}: round {begun} was begun before a restart, and no round is summed twice"
+            if self.federated.strategy.remembers or (done == 0 and begun == self.federated.rounds):
+                raise UserError(f"{again}; nothing is left to go on from, so start the run under another train.seed")
+            get_logger(run=self.run.name, stage="federate").warning("%s: its result is lost", again)
+            self.lost.extend(range(done + 1, begun + 1))
+        return begun
 
     def _save(self, number: int, parameters: Parameters, loss: float) -> None:
         """So that a coordinator that dies now goes on with the next round; not where the strategy has a memory."""
@@ -164,6 +188,8 @@ class Rounds:
             "step": (number - 1) * self.federated.local_steps,
             "validate": self._validates(number - 1) and self._all_train,
         }
+        if self.federated.secure_aggregation:
+            self.run.write_json({"round": number}, _BEGUN)
         records = to_records(Parcel(body, {}, parameters))
         messages = self.strategy.configure_train(
             number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
@@ -213,20 +239,33 @@ class Rounds:
         answers = self.sites.ask("evaluate.validation", Parcel({"round": number}, {}, parameters))
         self._validated(number, parameters, loss, list(answers.values()))
 
-    def _mean(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
-        """What the strategy aggregates: the sites' replies, or where they hide their updates one with their mean."""
-        settings = self.federated.secure_aggregation
-        if settings is None or self.roster is None:
+    def _aggregated(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
+        """What the strategy aggregates: the sites' replies, or one with their mean, where that is all it may see."""
+        secure, privacy = self.federated.secure_aggregation, self.federated.site_privacy
+        if secure and self.roster:
+            asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
+            session = Session(self.run.name, number, self.roster, secure, asked)
+            mean, loss, weight, sites = self._secure_mean(session, parameters, replies)
+            if privacy and abs(weight - len(sites)) > WEIGHT_TOLERANCE:
+                raise DataError(f"round {number}: {len(sites)} sites weigh {weight:g} together; each has one vote")
+        elif privacy:
+            mean, loss = mean_of_equals([from_records(reply.content).parameters for reply in replies]), math.nan
+            sites = tuple(self.sites.name(reply) for reply in replies)
+        else:
             return replies
-        began = time.monotonic()
-        asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
-        session = Session(self.run.name, number, self.roster, settings, asked)
-        trained = {self.sites.name(reply): from_records(reply.content) for reply in replies}
-        mean, loss = secure_mean(self.sites, session, trained, parameters)
-        for seconds in (self.seconds, self.seconds_beyond_sites):
-            seconds[-1] += time.monotonic() - began
+        if privacy and self._releases:
+            self.epsilon |= self._releases.spend(sites)
+            mean = add_noise(mean, len(sites), privacy)
         content = to_records(Parcel({}, {}, mean, {self.federated.weighting: 1.0, "loss": loss}))
         return [Message(content, replies[0].metadata.src_node_id, "train")]
+
+    def _secure_mean(self, session: Session, parameters: Parameters, replies: list[Message]) -> SecureMean:
+        began = time.monotonic()
+        trained = {self.sites.name(reply): from_records(reply.content) for reply in replies}
+        mean = secure_mean(self.sites, session, trained, parameters)
+        for seconds in (self.seconds, self.seconds_beyond_sites):
+            seconds[-1] += time.monotonic() - began
+        return mean
 
     def _validates(self, number: int) -> bool:
         """Whether the parameters after round `number` are validated; those before the first round are not."""

@@ -15,6 +15,7 @@ from oncotrain.federation import parcel
 from oncotrain.federation.connection import installed_app, joined, require_coordinator
 from oncotrain.federation.heads import Signer, load_public_key
 from oncotrain.federation.node import Node
+from oncotrain.federation.policy import allowed_apps
 from oncotrain.federation.process import end_with_spark_submit
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.secure.credentials import read_credentials
@@ -55,7 +56,8 @@ def take_part(
         coordinator_key: The public key by which the coordinator signs its audit; without it, the first head that
             comes says which key that is.
         roster: For secure aggregation: the signed list of the sites, and the public key that signed it.
-        apps: SHA-256 of the Flower apps that may send messages here; by default that of the installed oncotrain.
+        apps: SHA-256 of the Flower apps that may send messages here; by default those of the site's policy, or that of
+            the installed oncotrain.
 
     Returns:
         The summary: site, messages answered, head of the site's audit chain.
@@ -69,7 +71,7 @@ def take_part(
     require_coordinator(address, authority)
     if not key.is_file():
         raise UserError(f"--key {key}: no such file; its public half is registered by the coordinator")
-    with joined(address, authority, key, frozenset(apps or [installed_app()])) as node:
+    with joined(address, authority, key, allowed_apps(lake, apps, installed_app())) as node:
         signer = Signer.load(site, key)
         known = load_public_key(coordinator_key) if coordinator_key else None
         credentials = read_credentials(key, *roster) if roster else None

@@ -13,6 +13,7 @@ from oncotrain.federation.budget import BudgetError
 from oncotrain.federation.digest import digest
 from oncotrain.federation.heads import COORDINATOR, HEAD, PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel
+from oncotrain.federation.policy import PolicyError
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.witness import WITNESSED, BrokenChainError, Witness
 from oncotrain.lake.audit import append, read, verify
@@ -85,6 +86,8 @@ def refusal_of(error: Exception) -> Refusal:
     match error:
         case BrokenChainError():
             return Refusal.AUDIT
+        case PolicyError():
+            return Refusal.POLICY
         case BudgetError():
             return Refusal.PRIVACY_BUDGET
         case DataError():

@@ -10,6 +10,7 @@ from oncotrain.config.training import TrainConfig
 from oncotrain.federation.krum import Krum
 from oncotrain.federation.local_steps import LocalSteps, ProximalSteps
 from oncotrain.federation.scaffold import Scaffold, ScaffoldSteps
+from oncotrain.federation.site_privacy import ClippedSteps
 
 _STRATEGIES: dict[str, type[FedAvg]] = {
     "fedavg": FedAvg,
@@ -43,6 +44,11 @@ def create_strategy(config: FederatedConfig, sites: int) -> Strategy:
 
 def create_local_steps(config: FederatedConfig, train: TrainConfig) -> LocalSteps:
     """A site's part; `train` is what its steps are configured by."""
+    steps = _strategy_steps(config, train)
+    return ClippedSteps(steps, config.site_privacy.clipping_norm) if config.site_privacy else steps
+
+
+def _strategy_steps(config: FederatedConfig, train: TrainConfig) -> LocalSteps:
     match config.strategy:
         case FedProxConfig(proximal_mu=mu):
             return ProximalSteps(mu)

@@ -19,6 +19,7 @@ from oncotrain.federation.budget import require_no_budget, spend
 from oncotrain.federation.disclosure import may_leave, name_candidates
 from oncotrain.federation.heads import PublicKey, SignedHead, Signer
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
+from oncotrain.federation.policy import read_policy, require_allowed
 from oncotrain.federation.schedule import differing_keys, federated_section, federated_train, shared_settings
 from oncotrain.federation.secure.answers import secure_answers
 from oncotrain.federation.secure.contribution import contribution
@@ -99,6 +100,8 @@ class Worker:
             request = from_bytes(content)
             kind = str(request.body["kind"])
             heard = self.account.hear(request)
+            if kind != "stop":
+                require_allowed(read_policy(self.lake), self.lake, self.federated, self.data)
             reply = self._answers[kind](request)
             seconds, cpu_seconds = time.monotonic() - began[0], time.process_time() - began[1]
             reply = replace(reply, body={**reply.body, "seconds": seconds, "cpu_seconds": cpu_seconds})
@@ -171,7 +174,7 @@ class Worker:
         )
         body = {**validated.body, **spent, "rows": len(rows)}
         metrics = {"equal": 1.0, "loss": math.nan}  # loss and count of the private are data, and without noise
-        if not spent:
+        if not (spent or self.federated.site_privacy):
             metrics = {"loss_count": self.loss_count, "equal": 1.0, "loss": _mean(history)}
         parameters = self.local_steps.end(self.state.model, history)
         if self.secure is None:
@@ -270,7 +273,8 @@ class Worker:
         return dict(directory.read_json("plan.json"))
 
     def _may_say(self, part: Part) -> bool:
-        return may_leave(len(getattr(self.data.split, part)), self.federated.min_patients)
+        floor = max(self.federated.min_patients, read_policy(self.lake).min_patients)
+        return may_leave(len(getattr(self.data.split, part)), floor)
 
 
 def _mean(history: list[StepLoss]) -> float:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from oncotrain.config.study import EnergyModel, StudyConfig
+from oncotrain.config.study import ARMS, EnergyModel, StudyConfig
 from oncotrain.config.training import RunConfig, with_train
 from oncotrain.federation.local import federate_on_this_machine
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.pool import pool
 from oncotrain.study.accounting import Cost, cost_of
-from oncotrain.study.result import CurvePoint, Departure
+from oncotrain.study.derive import arm_config
+from oncotrain.study.result import CurvePoint, Departure, Guarantee
 from oncotrain.tasks import create_task
 from oncotrain.training.central import train_centralized
 from oncotrain.training.run import RunDirectory
@@ -34,6 +35,8 @@ class TrainedRun:
     departures: tuple[Departure, ...]
     exchanged: float | None = None
     """Federated: the primary test figure as merged from the sites' sums; None where a floor withheld them."""
+    privacy: Guarantee | None = None
+    """What a private run guarantees."""
 
 
 def train_arms(
@@ -59,13 +62,15 @@ def train_arms(
     runs: list[TrainedRun] = []
     for seed in study.seeds:
         seeded = with_train(config, {"seed": seed}, source)
-        if "centralized" in study.arms:
-            runs.append(_centralized(spark, study.energy, seeded, source, centre, pooled["bytes"], task.primary))
-        if "local" in study.arms:
-            runs.extend(_local(study.energy, seeded, source, sites, task.primary))
-        if "federated" in study.arms:
-            folder = work / f"{study.name}-{task.name}-s{seed}"
-            runs.append(_federated(study.energy, seeded, source, centre, sites, task.primary, folder, client))
+        for arm in (arm for arm in ARMS if arm in study.arms):
+            own = arm_config(seeded, arm, source)
+            if arm == "centralized":
+                runs.append(_centralized(spark, study.energy, own, source, centre, pooled["bytes"], task.primary))
+            elif arm == "local":
+                runs.extend(_local(study.energy, own, source, sites, task.primary))
+            else:
+                folder = work / f"{study.name}-{task.name}-{arm.replace('+', '-')}-s{seed}"
+                runs.append(_federated(study.energy, own, source, centre, sites, task.primary, folder, client))
     return runs
 
 
@@ -139,6 +144,7 @@ def _federated(
         curve=_curve(directory, primary),
         departures=tuple(_sent(summary["run"], summary["arm"], sites)),
         exchanged=summary["figures"].get(primary),
+        privacy=Guarantee(**summary["privacy"]) if summary["privacy"] else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Run a study: every arm and seed that is missing, tested on the same patients, then the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -17,7 +17,7 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.log import get_logger
 from oncotrain.study.arms import TrainedRun, train_arms
 from oncotrain.study.report import render
-from oncotrain.study.result import ArmResult, CaseResult, Comparison, StudyResult
+from oncotrain.study.result import ArmResult, CaseResult, Comparison, ExchangedFigure, StudyResult
 from oncotrain.study.statistics import PatientSums, bootstrap, difference, figure, verdict
 from oncotrain.study.trial import measure_on_pool, predict_on_pool, sample_units
 from oncotrain.training.data import RunData, open_data
@@ -99,12 +99,10 @@ def _compare_case(
     }
     primary = pooled.task.primary
     comparisons = []
-    for arm, sums in by_arm.items():
-        if arm == "centralized" or "centralized" not in by_arm:
-            continue
-        interval = difference(pooled.task, sums, by_arm["centralized"], primary, study.bootstrap, seed=0)
+    for arm, against in _pairs(by_arm):
+        interval = difference(pooled.task, by_arm[arm], by_arm[against], primary, study.bootstrap, seed=0)
         verdict_ = verdict(interval, case.margin)
-        comparisons.append(Comparison(arm=arm, difference=interval, verdict=verdict_))
+        comparisons.append(Comparison(arm=arm, against=against, difference=interval, verdict=verdict_))
     result = CaseResult(
         name=name,
         task=pooled.task.name,
@@ -114,11 +112,22 @@ def _compare_case(
         arms=tuple(_arm(study, pooled, [run for run in runs if run.arm == arm], sums) for arm, sums in by_arm.items()),
         comparisons=tuple(comparisons),
         departures=tuple(departure for run in runs if run.seed == study.seeds[0] for departure in run.departures),
-        exchanged_figures={run.seed: run.exchanged for run in runs if run.exchanged is not None},
+        exchanged_figures=tuple(
+            ExchangedFigure(arm=run.arm, seed=run.seed, value=run.exchanged)
+            for run in runs
+            if run.exchanged is not None
+        ),
     )
     shown = {arm: predicted[arm, study.seeds[0]] for arm in by_arm}
     plan = next(iter(shown.values())).read_json("plan.json")
     return result, [pooled.task.picture(sample_units(pooled, shown, PICTURED), plan)]
+
+
+def _pairs(arms: Collection[str]) -> list[tuple[str, str]]:
+    """Which arm is held against which: all against centralized, what is private by patient against its control too."""
+    found = [(arm, "centralized") for arm in arms if arm != "centralized" and "centralized" in arms]
+    controls = [(arm, arm.replace("+dp:", "+control:")) for arm in arms if "+dp:" in arm]
+    return found + [(arm, control) for arm, control in controls if control in arms]
 
 
 def _arm(study: StudyConfig, pooled: RunData, runs: Sequence[TrainedRun], sums: Sequence[PatientSums]) -> ArmResult:
@@ -138,6 +147,7 @@ def _arm(study: StudyConfig, pooled: RunData, runs: Sequence[TrainedRun], sums: 
             update={key: fmean(getattr(run.cost, key) for run in runs) for key in ("cpu_seconds", "energy_joules")}
         ),
         curve=runs[0].curve,
+        privacy=runs[0].privacy,
     )
 
 

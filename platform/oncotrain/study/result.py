@@ -14,6 +14,16 @@ class CurvePoint(Frozen):
     """The primary figure on validation patients."""
 
 
+class Guarantee(Frozen):
+    """What a private run guarantees, at each site by itself."""
+
+    unit: str
+    """Whose part in training is hidden: each training patient's, or the whole site's."""
+    delta: float
+    epsilon: dict[str, float]
+    """By site, of one run: every further one, such as another seed's, adds to what is known."""
+
+
 class ArmResult(Frozen):
     """One arm over all seeds, tested on the study's pooled test patients."""
 
@@ -31,12 +41,21 @@ class ArmResult(Frozen):
     """Of one seed, averaged over seeds."""
     curve: tuple[CurvePoint, ...]
     """Of the first seed."""
+    privacy: Guarantee | None
+    """Of the first seed; None where the arm guarantees nothing."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is what a private arm is held against."""
+        return "+control:" in self.arm
 
 
 class Comparison(Frozen):
-    """An arm against centralized on the same test patients."""
+    """An arm against another on the same test patients."""
 
     arm: str
+    against: str
+    """Centralized; for an arm with noise of patients' privacy, its control as well."""
     difference: Interval
     verdict: str
 
@@ -51,6 +70,14 @@ class Departure(Frozen):
     bytes: int
 
 
+class ExchangedFigure(Frozen):
+    """A federated arm's primary figure as merged from the sites' sums, to hold against the recomputed one."""
+
+    arm: str
+    seed: int
+    value: float
+
+
 class CaseResult(Frozen):
     """One use case of a study."""
 
@@ -62,8 +89,7 @@ class CaseResult(Frozen):
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...]
     departures: tuple[Departure, ...]
-    exchanged_figures: dict[int, float]
-    """Seed -> the federated primary figure as merged from the sites' sums, to hold against the recomputed one."""
+    exchanged_figures: tuple[ExchangedFigure, ...]
 
 
 class StudyResult(Frozen):

@@ -41,6 +41,9 @@ class Task(Protocol):
     primary: str
     """The figure by which epoch, decision and preset are chosen on validation patients; higher is better."""
 
+    metrics: tuple[str, ...]
+    """Names of what `figures` tells; ``pq_<class>`` stands for one figure of each class."""
+
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """What a dataset offers (manifest's `features`), reduced to what participants must agree on. JSON."""
 

@@ -1,10 +1,11 @@
 """A whole run over workers whose sites hide their updates."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
+from flwr.app import Message
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
@@ -12,8 +13,10 @@ from oncotrain.federation.conduct import conduct
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.secure.credentials import Credentials
+from oncotrain.federation.sites import Sites
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
+from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import get_parameters
 from support.fedavg import average_by_hand, best_state, labelled_items, open_all
 from support.federation import federated_config, loopback, open_workers
@@ -41,6 +44,25 @@ def run(sites: Mapping[str, Lake], centre: Lake, config: RunConfig) -> tuple[dic
         group.grid.pull_messages = lambda identifiers: replies.extend(found := pull(identifiers)) or found
         summary = conduct(group, centre, config, "test.yaml", roster_of(tuple(sites)))
     return summary, replies
+
+
+class Killed(BaseException):
+    """The coordinator's process, in the middle of it."""
+
+
+def dies_in_round(number: int, stage: str) -> Callable[[Sites, Iterable[Message]], list[Message]]:
+    """`Sites.exchange` that dies once the sites of round `number` have answered messages of this type."""
+    exchange, seen = Sites.exchange, []
+
+    def dying(self: Sites, messages: Iterable[Message]) -> list[Message]:
+        messages = list(messages)
+        replies = exchange(self, messages)
+        seen.extend({message.metadata.message_type for message in messages})
+        if seen.count(stage) == number:
+            raise Killed
+        return replies
+
+    return dying
 
 
 @pytest.mark.parametrize("task", ["drug_response", "histology"])
@@ -150,3 +172,43 @@ def test_a_round_is_summed_once_even_by_a_client_started_again(sites, centre):
     )
     assert reply.body == {"refusal": Refusal.CONFIGURATION}
     assert len(read(sites["uz-leuven"], "uz-leuven")) == before + 1, "the refusal, and nothing trained"
+
+
+@pytest.mark.parametrize("stage", ["train", "query.secagg_mask", "query.secagg_open"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_coordinator_that_died_goes_on_with_a_round_that_no_site_has_seen(
+    stage, restarted, sites, centre, monkeypatch
+):
+    """The round in which it died is lost, whichever stage that was in, and whether or not the clients started anew."""
+    config = federated_config("drug_response", {**SECURE, "rounds": 4})
+    workers = open_workers(sites, config, credentials_of(sites))
+    with loopback(workers) as group, monkeypatch.context() as patched:
+        patched.setattr(Sites, "exchange", dies_in_round(2, stage))
+        with pytest.raises(Killed):
+            conduct(group, centre, config, "test.yaml", roster_of(tuple(sites)))
+    again = open_workers(sites, config, credentials_of(sites)) if restarted else workers
+    with loopback(again) as group:
+        summary = conduct(group, centre, config, "test.yaml", roster_of(tuple(sites)))
+    assert summary["rounds_lost"] == [2]
+    assert summary["rounds_trained"] == dict.fromkeys(sites, 3)
+    events = [line["event"] for line in read(sites["uz-leuven"], "uz-leuven")]
+    assert [event["round"] for event in events if event["kind"] == "train"] == [1, 2, 3, 4]
+    assert not [event for event in events if event["refusal"]]
+    points = RunDirectory(centre, summary["run"]).read_metrics()
+    assert [point["round"] for point in points] in ([1, 2, 3, 4], [2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "rounds", "died_in"), [("fedadam", 3, 2), ("fedavg", 1, 1)], ids=["remembers", "no round was finished"]
+)
+def test_where_nothing_is_left_to_go_on_from_it_says_so(strategy, rounds, died_in, sites, centre, monkeypatch):
+    config = federated_config("drug_response", {**SECURE, "rounds": rounds, "strategy": strategy})
+    with monkeypatch.context() as patched:
+        patched.setattr(Sites, "exchange", dies_in_round(died_in, "query.secagg_mask"))
+        with pytest.raises(Killed):
+            run(sites, centre, config)
+    before = len(read(sites["uz-leuven"], "uz-leuven"))
+    with pytest.raises(UserError, match=rf"round {died_in} was begun .* start the run under another train\.seed"):
+        run(sites, centre, config)
+    kinds = [line["event"]["kind"] for line in read(sites["uz-leuven"], "uz-leuven")]
+    assert "train" not in kinds[before:]

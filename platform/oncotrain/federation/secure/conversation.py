@@ -1,6 +1,7 @@
 """The coordinator's messages of one round of secure aggregation, after the sites have trained."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel
@@ -14,10 +15,23 @@ from oncotrain.federation.secure.session import Session
 from oncotrain.federation.sites import Sites
 
 
+class SecureMean(NamedTuple):
+    """What the coordinator learns of a round."""
+
+    parameters: list[np.ndarray]
+    """Weighted mean."""
+    loss: float
+    """Weighted mean, NaN if no site has one."""
+    weight: float
+    """Sum of the sites' weights, to quantization."""
+    sites: tuple[str, ...]
+    """Whose contributions are in it."""
+
+
 def secure_mean(
     sites: Sites, session: Session, trained: Mapping[str, Parcel], before: Sequence[np.ndarray]
-) -> tuple[list[np.ndarray], float]:
-    """Weighted means of parameters and losses over the sites whose masked contributions came.
+) -> "SecureMean":
+    """The mean over the sites whose masked contributions came.
 
     Args:
         trained: Answers to the round's training, by site; each brings the site's keys.
@@ -45,7 +59,8 @@ def secure_mean(
     )
     opening = ask("open", {site: {"confirmations": _json(confirmations)} for site in confirming})
     openings = [parse(Opening, answer.body["opening"], site) for site, answer in opening.items()]
-    return average(coordinator.total(openings), before)
+    total = coordinator.total(openings)
+    return SecureMean(*average(total, before), float(total[-1]), survivors)
 
 
 def _json(messages: Sequence[BaseModel]) -> list[dict[str, object]]:

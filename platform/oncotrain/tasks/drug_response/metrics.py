@@ -10,6 +10,8 @@ import numpy as np
 
 from oncotrain.tasks.task import Sums
 
+METRICS = ("pearson_per_drug", "r2_per_drug", "rmse", "pearson_all_pairs", "r2_all_pairs", "drugs", "pairs")
+"""Names of all figures."""
 _ROUNDING = 1e-13
 """Relative deviation below which values that differ from their mean do so by rounding only."""
 

@@ -12,7 +12,7 @@ from oncotrain.tasks.drug_response import clinical
 from oncotrain.tasks.drug_response.config import DrugResponseConfig
 from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
 from oncotrain.tasks.drug_response.loss import squared_error
-from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures
+from oncotrain.tasks.drug_response.metrics import METRICS, merge_sums, pair_sums, response_figures
 from oncotrain.tasks.drug_response.model import ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
 from oncotrain.tasks.drug_response.picture import scatter
@@ -32,6 +32,7 @@ class DrugResponse:
     dataset = "samples"
     unit = ("sample",)
     primary = "r2_per_drug"
+    metrics = METRICS
 
     def __init__(self, config: DrugResponseConfig) -> None:
         self.config = config

@@ -14,6 +14,9 @@ from oncotrain.tasks.task import Sums
 MEANS = ("aji", "pq", "sq", "f1", "dice", "count_error")
 """Figures that are means over images; each is stored as (sum, images where it is defined)."""
 
+METRICS = (*MEANS, "count_r2", "count_bias", "per_mm2", "per_mm2_true", "pq_<class>", "bias_<class>")
+"""Names of all figures."""
+
 CLASS = "class_"
 """Prefix of the classes' sums."""
 

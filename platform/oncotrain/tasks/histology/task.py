@@ -11,7 +11,7 @@ from oncotrain.config import parse
 from oncotrain.tasks.histology.collate import make_batch, normalize
 from oncotrain.tasks.histology.config import HistologyConfig
 from oncotrain.tasks.histology.loss import image_losses
-from oncotrain.tasks.histology.metrics import image_figures, image_sums
+from oncotrain.tasks.histology.metrics import METRICS, image_figures, image_sums
 from oncotrain.tasks.histology.model import MAPS, NucleusNet, mean_over_views
 from oncotrain.tasks.histology.moments import add_sums, common_contract, make_plan, offered_contract, tile_moments
 from oncotrain.tasks.histology.picture import overlays
@@ -37,6 +37,7 @@ class Histology:
     columns = ("x", "y", "pixels", "instances", "classes", "valid", "labelled")
     unit = ("slide", "region")
     primary = "aji"
+    metrics = METRICS
 
     def __init__(self, config: HistologyConfig) -> None:
         self.config = config
