@@ -12,6 +12,7 @@ from flwr.app import Message
 from flwr.serverapp.strategy import Strategy
 
 from oncotrain.config.federation import FederatedConfig
+from oncotrain.config.secure_aggregation import FROM_THE_MEAN
 from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.disclosure import merge_candidates
@@ -22,9 +23,10 @@ from oncotrain.federation.progress import Progress, State, seconds_left, write_p
 from oncotrain.federation.secure.conversation import SecureMean, secure_mean
 from oncotrain.federation.secure.roster import Roster
 from oncotrain.federation.secure.session import Session, fingerprint
-from oncotrain.federation.site_privacy import Releases, add_noise, mean_of_equals
+from oncotrain.federation.site_privacy import Releases, add_noise
 from oncotrain.federation.sites import Cost, Sites
-from oncotrain.federation.soundness import defect, oversized
+from oncotrain.federation.soundness import defect, length, oversized
+from oncotrain.federation.updates import Updates
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan, Task
 from oncotrain.training.checkpoint import load_checkpoint, save_checkpoint
@@ -93,10 +95,12 @@ class Rounds:
         for number in range(self._last_begun(done) + 1, self.federated.rounds + 1):
             if self._validates(number - 1) and not self._all_train:
                 self._ask_validation(number - 1, parameters, loss)
-            replies = self._train_together(number, parameters)
-            if self._validates(number - 1) and self._all_train:
-                self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
-            averaged, metrics = self.strategy.aggregate_train(number, self._aggregated(number, parameters, replies))
+            with Updates(parameters) as updates:
+                replies = self._train_together(number, parameters, updates)
+                if self._validates(number - 1) and self._all_train:
+                    self._validated(number - 1, parameters, loss, [from_records(reply.content) for reply in replies])
+                aggregated = self._aggregated(number, parameters, replies, updates)
+            averaged, metrics = self.strategy.aggregate_train(number, aggregated)
             if averaged is None or metrics is None:
                 raise DataError(f"round {number}: the strategy made no parameters of the sites' answers")
             # Some strategies compute in float64 whatever the sites sent; twice the bytes would go down.
@@ -161,12 +165,12 @@ class Rounds:
         )
         write_progress(self.run, progress)
 
-    def _train_together(self, number: int, parameters: Parameters) -> list[Message]:
+    def _train_together(self, number: int, parameters: Parameters, updates: Updates) -> list[Message]:
         """Answers of `min_sites` or more. Raises DataError if there are fewer, and in an attempt no site was lost or
         in all attempts one was."""
         attempts = 1 if self.federated.secure_aggregation else self.federated.round_attempts
         for attempt in range(1, attempts + 1):
-            replies = self._train_one(number, parameters)
+            replies = self._train_one(number, parameters, updates)
             if len(replies) >= self.federated.min_sites:
                 self._note(number, replies)
                 return replies
@@ -179,7 +183,7 @@ class Rounds:
             )
         raise DataError(failure)
 
-    def _train_one(self, number: int, parameters: Parameters) -> list[Message]:
+    def _train_one(self, number: int, parameters: Parameters, updates: Updates) -> list[Message]:
         began = time.monotonic()
         self.sites.wait(self.federated.min_sites, self.federated.round_deadline)
         body = {
@@ -194,8 +198,7 @@ class Rounds:
         messages = self.strategy.configure_train(
             number, records.array_records[ARRAYS], records.config_records[CONFIG], self.sites.grid
         )
-        answers = self.sites.exchange(self._drawn(number, list(messages)))
-        replies = self._sound(number, answers, parameters)
+        replies = self._sound_replies(number, self._drawn(number, list(messages)), parameters, updates)
         self.seconds.append(time.monotonic() - began)
         return replies
 
@@ -207,21 +210,36 @@ class Rounds:
             self.trained[site].append(number)
         self.seconds_beyond_sites.append(self.seconds[-1] - max(float(body["seconds"]) for body in bodies.values()))
 
-    def _sound(self, number: int, answers: Sequence[Message], parameters: Parameters) -> list[Message]:
-        """The answers whose updates can be averaged; the others are named in the log."""
-        defects = {self.sites.name(answer): defect(answer, parameters) for answer in answers}
-        sound = {self.sites.name(answer): answer for answer in answers if not defects[self.sites.name(answer)]}
-        limit = self.federated.largest_update
-        if limit is not None:
-            updates = {site: from_records(answer.content).parameters for site, answer in sound.items()}
-            for site in oversized(updates, parameters, limit):
-                defects[site] = f"it is longer than {limit:g} times the median of the others'"
-                del sound[site]
+    def _sound_replies(
+        self, number: int, messages: Sequence[Message], parameters: Parameters, updates: Updates
+    ) -> list[Message]:
+        """The replies whose updates can be averaged; the others are named in the log.
+
+        Where the strategy needs no more than their mean, parameters go to `updates` and are not in the replies.
+        """
+        defects: dict[str, str | None] = {}
+        lengths: dict[str, float] = {}
+
+        def take(reply: Message) -> Message:
+            site = self.sites.name(reply)
+            defects[site] = defect(reply, parameters)
+            if defects[site] is None and self.federated.secure_aggregation is None:
+                arrays = from_records(reply.content).parameters
+                lengths[site] = length(arrays, parameters)
+                if self.federated.strategy.name in FROM_THE_MEAN:
+                    updates.add(site, arrays)
+                    del reply.content[ARRAYS]
+            return reply
+
+        replies = {self.sites.name(reply): reply for reply in self.sites.exchange(messages, take)}
+        if self.federated.largest_update is not None:
+            for site in oversized(lengths, self.federated.largest_update):
+                defects[site] = f"it is longer than {self.federated.largest_update:g} times the median of the others'"
         for site, found in defects.items():
             if found:
                 log = get_logger(run=self.run.name, site=site, stage="federate")
                 log.error("round %d goes on without this site's update: %s", number, found)
-        return list(sound.values())
+        return [reply for site, reply in replies.items() if not defects[site]]
 
     def _drawn(self, number: int, messages: Sequence[Message]) -> list[Message]:
         """Of the messages to every site online, those to the sites that are to train."""
@@ -239,18 +257,27 @@ class Rounds:
         answers = self.sites.ask("evaluate.validation", Parcel({"round": number}, {}, parameters))
         self._validated(number, parameters, loss, list(answers.values()))
 
-    def _aggregated(self, number: int, parameters: Parameters, replies: list[Message]) -> list[Message]:
-        """What the strategy aggregates: the sites' replies, or one with their mean, where that is all it may see."""
+    def _aggregated(
+        self, number: int, parameters: Parameters, replies: list[Message], updates: Updates
+    ) -> list[Message]:
+        """What the strategy aggregates: the sites' replies, or where it needs no more, one with their mean."""
         secure, privacy = self.federated.secure_aggregation, self.federated.site_privacy
+        mean: Parameters
         if secure and self.roster:
             asked = fingerprint(parameters, (number - 1) * self.federated.local_steps)
             session = Session(self.run.name, number, self.roster, secure, asked)
             mean, loss, weight, sites = self._secure_mean(session, parameters, replies)
             if privacy and abs(weight - len(sites)) > WEIGHT_TOLERANCE:
                 raise DataError(f"round {number}: {len(sites)} sites weigh {weight:g} together; each has one vote")
-        elif privacy:
-            mean, loss = mean_of_equals([from_records(reply.content).parameters for reply in replies]), math.nan
-            sites = tuple(self.sites.name(reply) for reply in replies)
+        elif self.federated.strategy.name in FROM_THE_MEAN:
+            metrics = {self.sites.name(reply): from_records(reply.content).metrics for reply in replies}
+            weights = {site: 1.0 if privacy else said[self.federated.weighting] for site, said in metrics.items()}
+            if not sum(weights.values()) > 0:
+                raise DataError(f"round {number}: no site has an item that its loss counts")
+            mean, sites = updates.mean(weights), tuple(metrics)
+            counted = [site for site in sites if weights[site]]
+            losses = [math.nan if privacy else metrics[site]["loss"] for site in counted]
+            loss = float(np.average(losses, weights=[weights[site] for site in counted]))
         else:
             return replies
         if privacy and self._releases:

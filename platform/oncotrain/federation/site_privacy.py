@@ -63,11 +63,6 @@ def clip(before: Parameters, after: Parameters, norm: float) -> list[np.ndarray]
     return [(old + change * (norm / found)).astype(old.dtype) for old, change in zip(before, changes, strict=True)]
 
 
-def mean_of_equals(sites: Sequence[Parameters]) -> list[np.ndarray]:
-    """The mean, float64, with one vote a site whatever weight it says it has."""
-    return [sum(array.astype(np.float64) / len(sites) for array in arrays) for arrays in zip(*sites, strict=True)]
-
-
 def add_noise(mean: Parameters, sites: int, privacy: SitePrivacyConfig) -> list[np.ndarray]:
     """`mean` of so many clipped updates, with noise; shapes and dtypes as they are.
 

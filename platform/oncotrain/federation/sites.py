@@ -1,7 +1,7 @@
 """The sites of a run as the coordinator sees them: asked, waited for, counted."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
@@ -107,20 +107,25 @@ class Sites:
         self.deadline = FAREWELL_SECONDS
         self.ask("query.stop", Parcel())
 
-    def exchange(self, messages: Iterable[Message]) -> list[Message]:
+    def exchange(
+        self, messages: Iterable[Message], take: Callable[[Message], Message] = lambda reply: reply
+    ) -> list[Message]:
         """Send `messages`; the replies with content, ordered by site so that sums over them are reproducible.
 
         A site that refuses, or does not answer by the deadline, is logged with its code; so is one whose audit chain
-        was cut or rewritten.
+        was cut or rewritten. Of each reply is kept what `take` returns, before the next one is fetched.
         """
         messages = list(messages)
         for message in messages:
             self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
         requests = self._note(messages)
-        replies = self._replies(messages)
-        spoke = {site for site, reply in replies if not reply.has_error() or name_of(reply.error.code) != FLOWER}
-        self.lost = {self.names[message.metadata.dst_node_id] for message in messages} - spoke
-        accepted = [(site, reply) for site, reply in replies if self._accept(site, reply, requests.get(site))]
+        self.lost = {self.names[message.metadata.dst_node_id] for message in messages}
+        accepted = []
+        for site, reply in self._replies(messages):
+            if not reply.has_error() or name_of(reply.error.code) != FLOWER:
+                self.lost.discard(site)
+            if self._accept(site, reply, requests.get(site)):
+                accepted.append((site, take(reply)))
         return [reply for _, reply in sorted(accepted, key=itemgetter(0))]
 
     def name(self, reply: Message) -> str:
@@ -160,21 +165,26 @@ class Sites:
                 return False
         return True
 
-    def _replies(self, messages: Sequence[Message]) -> list[tuple[str, Message]]:
-        """Replies beside their sites; Flower's own, for a site that is gone, do not name it."""
+    def _replies(self, messages: Sequence[Message]) -> Iterator[tuple[str, Message]]:
+        """Replies beside their sites, as they come; Flower's own, for a site that is gone, do not name it.
+
+        Each is asked for by itself: of several that are there, Flower brings all into memory.
+        """
         asked = {
             identifier: self.names[message.metadata.dst_node_id]
             for identifier, message in zip(self.grid.push_messages(messages), messages, strict=True)
         }
         deadline = time.monotonic() + self.deadline
-        replies: list[tuple[str, Message]] = []
         while asked and time.monotonic() < deadline:
-            for reply in self.grid.pull_messages(list(asked)):
-                replies.append((asked.pop(reply.metadata.reply_to_message_id), reply))
-            time.sleep(POLL_SECONDS)
+            began = time.monotonic()
+            for identifier, site in list(asked.items()):
+                for reply in self.grid.pull_messages([identifier]):
+                    del asked[identifier]
+                    yield site, reply
+            if asked:
+                time.sleep(max(POLL_SECONDS, time.monotonic() - began))
         for site in asked.values():
             get_logger(site=site, stage="federate").error("no answer within %.0f s", self.deadline)
-        return replies
 
 
 def _kind(message: Message) -> str:

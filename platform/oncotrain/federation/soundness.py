@@ -28,19 +28,18 @@ def defect(reply: Message, parameters: Sequence[np.ndarray]) -> str | None:
     return None
 
 
-def oversized(updates: Mapping[str, Sequence[np.ndarray]], parameters: Sequence[np.ndarray], limit: float) -> list[str]:
-    """The sites whose change of `parameters` is longer (L2) than `limit` times the median length of the others'.
+def oversized(lengths: Mapping[str, float], limit: float) -> list[str]:
+    """The sites whose update is longer (L2) than `limit` times the median of the others'.
 
     Of fewer than three sites nobody can say which one is wrong: none is named.
     """
-    if len(updates) < 3:
+    if len(lengths) < 3:
         return []
-    lengths = {site: _distance(arrays, parameters) for site, arrays in updates.items()}
     others = {site: [length for other, length in lengths.items() if other != site] for site in lengths}
     return [site for site in lengths if lengths[site] > limit * float(np.median(others[site]))]
 
 
-def _distance(arrays: Sequence[np.ndarray], parameters: Sequence[np.ndarray]) -> float:
-    """Of what else a strategy has a site send after its parameters, nothing counts."""
+def length(arrays: Sequence[np.ndarray], parameters: Sequence[np.ndarray]) -> float:
+    """L2 norm of a change of `parameters`; what a strategy has a site send after them does not count."""
     pairs = zip(arrays, parameters, strict=False)
     return float(np.sqrt(sum(np.square(new.astype(np.float64) - old).sum() for new, old in pairs)))
