@@ -7,7 +7,7 @@ starts quickly.
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,12 @@ def body_of(records: RecordDict) -> dict[str, Any]:
     """The body alone of the parcel in Flower records; arrays are not decoded."""
     body: dict[str, Any] = json.loads(str(records.config_records[CONFIG][_BODY]))
     return body
+
+
+def parameters_of(records: RecordDict) -> Iterator[np.ndarray]:
+    """The parameters alone of the parcel in Flower records, decoded one array at a time."""
+    arrays = records.array_records.get(ARRAYS)
+    return (array.numpy() for array in arrays.values()) if arrays is not None else iter(())
 
 
 def to_bytes(parcel: Parcel) -> bytes:

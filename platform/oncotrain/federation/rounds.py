@@ -17,7 +17,7 @@ from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.disclosure import merge_candidates
 from oncotrain.federation.heads import COORDINATOR
-from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, to_records
+from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, parameters_of, to_records
 from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.progress import Progress, State, seconds_left, write_progress
 from oncotrain.federation.secure.conversation import SecureMean, secure_mean
@@ -224,10 +224,10 @@ class Rounds:
             site = self.sites.name(reply)
             defects[site] = defect(reply, parameters)
             if defects[site] is None and self.federated.secure_aggregation is None:
-                arrays = from_records(reply.content).parameters
-                lengths[site] = length(arrays, parameters)
+                if self.federated.largest_update is not None:
+                    lengths[site] = length(parameters_of(reply.content), parameters)
                 if self.federated.strategy.name in FROM_THE_MEAN:
-                    updates.add(site, arrays)
+                    updates.add(site, parameters_of(reply.content))
                     del reply.content[ARRAYS]
             return reply
 

@@ -1,11 +1,12 @@
 """Whether a site's update can be averaged at all; one that cannot would spoil the model of everybody."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from flwr.app import Message
 
-from oncotrain.federation.parcel import from_records
+from oncotrain.federation.parcel import ARRAYS, parameters_of
 
 
 def defect(reply: Message, parameters: Sequence[np.ndarray]) -> str | None:
@@ -14,10 +15,10 @@ def defect(reply: Message, parameters: Sequence[np.ndarray]) -> str | None:
     A strategy may have sites send several arrays for each parameter (SCAFFOLD), so a whole number of sets is allowed;
     so is none, where sites hide their updates.
     """
-    arrays = from_records(reply.content).parameters
-    if len(arrays) % len(parameters):
-        return f"{len(arrays)} arrays, where the model has {len(parameters)}"
-    for number, array in enumerate(arrays):
+    count = len(reply.content.array_records.get(ARRAYS, ()))
+    if count % len(parameters):
+        return f"{count} arrays, where the model has {len(parameters)}"
+    for number, array in enumerate(parameters_of(reply.content)):
         expected = parameters[number % len(parameters)]
         if array.shape != expected.shape:
             return f"array {number} has shape {array.shape}, where the model's has {expected.shape}"
@@ -39,7 +40,7 @@ def oversized(lengths: Mapping[str, float], limit: float) -> list[str]:
     return [site for site in lengths if lengths[site] > limit * float(np.median(others[site]))]
 
 
-def length(arrays: Sequence[np.ndarray], parameters: Sequence[np.ndarray]) -> float:
+def length(arrays: Iterable[np.ndarray], parameters: Sequence[np.ndarray]) -> float:
     """L2 norm of a change of `parameters`; what a strategy has a site send after them does not count."""
     pairs = zip(arrays, parameters, strict=False)
-    return float(np.sqrt(sum(np.square(new.astype(np.float64) - old).sum() for new, old in pairs)))
+    return math.sqrt(sum(float(np.square(new.astype(np.float64) - old).sum()) for new, old in pairs))
