@@ -65,7 +65,7 @@ def ours(sites: int, parameters: int) -> dict[str, float]:
 
         def take(reply: Message) -> Message:
             updates.add(group.name(reply), parameters_of(reply.content))
-            del reply.content[ARRAYS]
+            reply.content.pop(ARRAYS).clear()
             return reply
 
         group.exchange(messages, take)

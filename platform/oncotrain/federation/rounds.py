@@ -228,7 +228,8 @@ class Rounds:
                     lengths[site] = length(parameters_of(reply.content), parameters)
                 if self.federated.strategy.name in FROM_THE_MEAN:
                     updates.add(site, parameters_of(reply.content))
-                    del reply.content[ARRAYS]
+                    # Its record refers to itself: dropped alone, it would stay until the garbage collector comes.
+                    reply.content.pop(ARRAYS).clear()
             return reply
 
         replies = {self.sites.name(reply): reply for reply in self.sites.exchange(messages, take)}
