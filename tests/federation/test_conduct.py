@@ -18,7 +18,6 @@ from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.site import answer
-from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.collective import Alone
@@ -27,7 +26,7 @@ from oncotrain.training.recompute import recompute
 from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import get_parameters
 from support.fedavg import average_by_hand, best_state, labelled_items, open_all
-from support.federation import federated_config, loopback, open_workers
+from support.federation import federated_config, loopback, open_worker, open_workers
 from support.lakes import make_lake
 
 
@@ -186,7 +185,7 @@ def test_a_site_with_another_configuration_is_named_with_the_key(sites, centre):
     config = federated_config("drug_response")
     workers = open_workers(sites, config)
     other = federated_config("drug_response", optimizer={"name": "sgd", "lr": 0.5}, threads=2)
-    workers["uz-leuven"] = Worker("uz-leuven", sites["uz-leuven"], other, "leuven.yaml", Alone())
+    workers["uz-leuven"] = open_worker("uz-leuven", sites["uz-leuven"], other)
     with (
         loopback(workers) as group,
         pytest.raises(UserError, match=r"uz-leuven differs in train\.optimizer\.lr") as error,

@@ -64,12 +64,17 @@ def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: st
 
 @contextmanager
 def clients(
-    invitation: Invitation, sites: Mapping[str, Lake], config: Path, client: Path, prefix: Sequence[str] = ()
+    invitation: Invitation,
+    sites: Mapping[str, Lake],
+    config: Path,
+    client: Path,
+    prefix: Sequence[str] = (),
+    engine: Sequence[str] = ("--engine", "single"),
 ) -> Iterator["Clients"]:
     """One client job for each site, started together. Left without an error, the context waits for them to end.
 
     Logs are ``<site>.log`` in the invitation's folder. `prefix` is put before each command, such as ``nice``;
-    ``{site}`` in it is the site's name.
+    ``{site}`` in it is the site's name. `engine` are the client's options that say where it trains.
     """
     with ExitStack() as stack:
         started = Clients({}, {})
@@ -78,7 +83,8 @@ def clients(
             folder.mkdir(mode=0o700, exist_ok=True)
             started.logs[site] = invitation.folder / f"{site}.log"
             before = [part.format(site=site) for part in prefix]
-            command = [*before, *_submit(client), "--lake", lake.uri, *_join(invitation, site), "--config", str(config)]
+            own = ["--lake", lake.uri, "--config", str(config), *engine]
+            command = [*before, *_submit(client), *_join(invitation, site), *own]
             started.processes[site] = stack.enter_context(
                 running(command, environment=_environment(folder), log=started.logs[site])
             )

@@ -18,6 +18,7 @@ from oncotrain.federation.witness import WITNESSED, BrokenChainError, Witness
 from oncotrain.lake.audit import append, read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import Manifest
+from oncotrain.training.engines import RankLost
 
 
 class SiteAccount:
@@ -91,6 +92,8 @@ def refusal_of(error: Exception) -> Refusal:
             return Refusal.DATA
         case UserError():
             return Refusal.CONFIGURATION
+        case RankLost():
+            return Refusal.RANK
         case _:
             return Refusal.FAILED
 

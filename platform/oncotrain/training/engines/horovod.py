@@ -1,7 +1,9 @@
 """Horovod over Gloo in Spark tasks, one rank a task: `horovod.spark.run`, on a laptop as on YARN."""
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -33,7 +35,7 @@ class Horovod:
         nics = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "")
         group = f"horovod.spark.run.{job_id.JOB_ID + 1}"  # as Horovod will name it
         try:
-            with ending_together(self._spark.sparkContext, group):
+            with _own_signals(), ending_together(self._spark.sparkContext, group):
                 outcomes: list[T | UserError] = horovod.spark.run(
                     _rank,
                     args=(work,),
@@ -48,6 +50,22 @@ class Horovod:
             # Horovod knows no exception of its own for it; what the rank said is in its log.
             raise RankLost(str(error)) from error
         return successes(outcomes)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Leave SIGINT and SIGTERM to the job. Horovod's handlers end the ranks, as if one had been lost, and would stay.
+
+    Without them it can also be run in another thread than the main one.
+    """
+    from horovod.runner import gloo_run
+
+    register = gloo_run.register_shutdown_event
+    gloo_run.register_shutdown_event = threading.Event
+    try:
+        yield
+    finally:
+        gloo_run.register_shutdown_event = register
 
 
 def _rank(work: Callable[[Collective], T]) -> T | UserError:
