@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from oncotrain.errors import UserError
 from oncotrain.training.collective import Collective, attempt, flat_sum, successes
 from oncotrain.training.engines.engine import RankLost
+from oncotrain.training.engines.listening import listening_on
 from oncotrain.training.engines.patience import ending_together
 
 T = TypeVar("T")
@@ -32,16 +33,18 @@ class Horovod:
         # One machine: loopback, or Gloo may pick an interface that does not route to itself. A cluster says which of
         # its networks ranks talk over, or leaves it to Horovod to find one that connects them all.
         local = str(self._spark.sparkContext.master).startswith("local")
-        nics = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "")
+        named = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "") or ""
+        nics = [nic for nic in named.split(",") if nic]
+        confined = listening_on(nics[0]) if len(nics) == 1 else nullcontext()
         group = f"horovod.spark.run.{job_id.JOB_ID + 1}"  # as Horovod will name it
         try:
-            with _own_signals(), ending_together(self._spark.sparkContext, group):
+            with confined, _own_signals(), ending_together(self._spark.sparkContext, group):
                 outcomes: list[T | UserError] = horovod.spark.run(
                     _rank,
                     args=(work,),
                     num_proc=ranks,
                     use_gloo=True,
-                    nics=set(nics.split(",")) if nics else None,
+                    nics=set(nics) or None,
                     stdout=sys.stderr,
                     stderr=sys.stderr,
                     verbose=0,
