@@ -100,4 +100,3 @@ def test_a_client_that_is_stopped_leaves_no_rank_and_nothing_that_listens(
         os.kill(process.pid, signal.SIGTERM)
         process.wait(60)
         wait(lambda: not any(runs(one.pid) for one in below), 30)
-    assert summary_in(log.read_text())["status"] == "interrupted"
