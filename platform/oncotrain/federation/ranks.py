@@ -30,7 +30,7 @@ from oncotrain.training.engines import Engine, RankLost, create_engine
 
 POLL_SECONDS = 0.5
 """Between two looks whether ranks that do not answer are still there."""
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0
 """Time for ranks to end by themselves."""
 CANCELLED_SECONDS = 60.0
 """Time for them to be gone after that."""
