@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from flwr.app import RecordDict
 
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.app_hash import app_sha256
@@ -16,18 +17,17 @@ from oncotrain.federation.counterpart import verify_against
 from oncotrain.federation.digest import model_sha256
 from oncotrain.federation.heads import COORDINATOR, Signer, load_public_key
 from oncotrain.federation.keys import make_audit_key, make_site_key
-from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
+from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.site import answer
 from oncotrain.federation.site_account import SiteAccount, whole_number
 from oncotrain.federation.witness import WITNESSED
-from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import append, read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import newest_manifest
-from oncotrain.training.collective import Alone
 from oncotrain.training.state import get_parameters
 from support.fedavg import best_state
-from support.federation import federated_config, loopback
+from support.federation import federated_config, loopback, open_worker
 
 LEUVEN = "uz-leuven"
 KINDS = ["contract", "statistics", "plan", "train", "train", "train", "validation", "test", "stop"]
@@ -50,8 +50,8 @@ def federation(sites: Mapping[str, Lake], centre: Lake, keys, **federated):
     """Workers that sign, and sites that the coordinator may ask."""
     config = federated_config("drug_response", {"rounds": 3} | federated)
     workers = {
-        site: Worker(
-            *(site, lake, config, "test.yaml", Alone()),
+        site: open_worker(
+            *(site, lake, config),
             signer=keys.signers[site],
             coordinator_key=keys.public[COORDINATOR],
         )
@@ -197,8 +197,9 @@ def test_a_message_by_nobody_known_is_refused_and_noted(sites, centre, keys):
     with federation(sites, centre, keys) as one:
         worker = one.workers[LEUVEN]
         strange = {"kind": "dump", "run": "\ud800" + "x" * 999, "round": float("nan")}
-        for content in (b"junk", to_bytes(Parcel({"kind": "stop"})), to_bytes(Parcel(strange))):
-            assert from_bytes(worker.answer(content)).body.keys() == {"refusal"}
+        assert answer(worker, RecordDict(), "stop") is Refusal.FAILED
+        for request in (Parcel({"kind": "stop"}), Parcel(strange)):
+            assert worker.answer(request).body.keys() == {"refusal"}
         assert not worker.finished
     found = events(sites[LEUVEN], LEUVEN)
     assert [(event["kind"], event["refusal"]["name"]) for event in found] == [

@@ -20,7 +20,6 @@ from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.site import answer
-from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.collective import Alone
@@ -29,7 +28,7 @@ from oncotrain.training.recompute import recompute
 from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import get_parameters
 from support.fedavg import average_by_hand, best_state, labelled_items, open_all
-from support.federation import federated_config, loopback, open_workers
+from support.federation import federated_config, loopback, open_worker, open_workers
 from support.lakes import make_lake
 
 
@@ -188,7 +187,7 @@ def test_a_site_with_another_configuration_is_named_with_the_key(sites, centre):
     config = federated_config("drug_response")
     workers = open_workers(sites, config)
     other = federated_config("drug_response", optimizer={"name": "sgd", "lr": 0.5}, threads=2)
-    workers["uz-leuven"] = Worker("uz-leuven", sites["uz-leuven"], other, "leuven.yaml", Alone())
+    workers["uz-leuven"] = open_worker("uz-leuven", sites["uz-leuven"], other)
     with (
         loopback(workers) as group,
         pytest.raises(UserError, match=r"uz-leuven differs in train\.optimizer\.lr") as error,
@@ -252,7 +251,7 @@ def test_a_round_that_lost_its_sites_is_repeated(sites, centre, monkeypatch):
     with loopback(open_workers(sites, config)) as group:
         reply = group.grid._reply
 
-        def lose_one_once(message: Message, worker: Worker) -> Message:
+        def lose_one_once(message: Message, worker: Any) -> Message:
             if message.metadata.message_type == "train" and body_of(message.content)["round"] == 2 and not lost:
                 lost.append(message)
                 return Message(Error(ErrorCode.NODE_UNAVAILABLE, "it is gone"), reply_to=message)

@@ -111,11 +111,11 @@ def test_the_floor_on_patients_rises_above_the_runs_and_never_falls(sites, centr
 def test_a_floor_raised_in_mid_run_holds_from_the_next_message(sites, centre, monkeypatch):
     exchange = Sites.exchange
 
-    def raise_floor(self: Sites, messages: Any) -> Any:
+    def raise_floor(self: Sites, messages: Any, *take: Any) -> Any:
         messages = list(messages)
         if "train" in {message.metadata.message_type for message in messages}:
             set_policy({SITE: sites[SITE]}, strategies=["krum"])
-        return exchange(self, messages)
+        return exchange(self, messages, *take)
 
     monkeypatch.setattr(Sites, "exchange", raise_floor)
     with pytest.raises(DataError, match="test: no answer from uz-leuven"):

@@ -10,19 +10,18 @@ import yaml
 from oncotrain.config.training import RunConfig, with_train
 from oncotrain.errors import DataError
 from oncotrain.federation import site_account
-from oncotrain.federation import worker as worker_module
+from oncotrain.federation import trainer as trainer_module
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
+from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.accountant import PrivateSteps, epsilon
-from oncotrain.training.collective import Alone
 from oncotrain.training.data import plan_alone
 from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import get_parameters
-from support.federation import federated_config, loopback, open_workers
+from support.federation import federated_config, loopback, open_worker, open_workers, trainer_of
 
 PRIVATE = {"noise_multiplier": 1.0, "max_grad_norm": 1.0, "delta": 1e-5, "max_epsilon": 50.0}
 SITE = "uz-leuven"
@@ -60,14 +59,14 @@ def worker(sites: dict[str, Lake]) -> Worker:
 
 
 def opened(sites: Mapping[str, Lake], config: RunConfig) -> Worker:
-    worker = Worker(SITE, sites[SITE], config, "test.yaml", Alone())
+    worker = open_worker(SITE, sites[SITE], config)
     ask(worker, "plan", run="r", plan=plan_alone(worker.data))
     return worker
 
 
 def ask(worker: Worker, kind: str, **body: Any) -> Parcel:
-    parameters = get_parameters(worker.state.model) if worker.state else []
-    return from_bytes(worker.answer(to_bytes(Parcel({"kind": kind, **body}, {}, parameters))))
+    state = trainer_of(worker).state
+    return worker.answer(Parcel({"kind": kind, **body}, {}, get_parameters(state.model) if state else []))
 
 
 def train(worker: Worker, number: int = 1, run: str = "run-a") -> Parcel:
@@ -113,14 +112,16 @@ def test_what_leaves_a_private_site_has_no_loss_and_no_count(sites, worker):
 def test_at_its_limit_a_site_trains_nothing_and_sends_nothing(sites, worker, monkeypatch):
     allow(sites, cost(len(worker.data.split.train), 1))
     assert train(worker, 1).parameters
-    before = get_parameters(worker.state.model)
-    monkeypatch.setattr(worker_module, "fit", lambda *_, **__: pytest.fail("trained past the budget"))
+    before = get_parameters(trainer_of(worker).state.model)
+    monkeypatch.setattr(trainer_module, "fit", lambda *_, **__: pytest.fail("trained past the budget"))
     for name in ("run-a", "another run"):
         reply = train(worker, 2, name)
         assert reply.body == {"refusal": Refusal.PRIVACY_BUDGET}
         assert not reply.parameters
         assert not reply.metrics
-    assert all(np.array_equal(a, b) for a, b in zip(before, get_parameters(worker.state.model), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(before, get_parameters(trainer_of(worker).state.model), strict=True)
+    )
     assert len(spent(sites[SITE])) == 1
     refusals = [line["event"].get("refusal") for line in read(sites[SITE], SITE)]
     assert [each["name"] for each in refusals if each] == ["PRIVACY_BUDGET", "PRIVACY_BUDGET"]
@@ -161,7 +162,7 @@ def test_a_crash_before_the_answer_counts_as_spent(sites, worker, monkeypatch):
     def die(*_arguments: Any, **_named: Any) -> None:
         raise Killed
 
-    for module, place in ((worker_module, "fit"), (site_account, "append")):
+    for module, place in ((trainer_module, "fit"), (site_account, "append")):
         with monkeypatch.context() as patched:
             dying = opened(sites, private_config())
             patched.setattr(module, place, die)

@@ -37,6 +37,9 @@ def test_every_round_is_reported_and_the_end(sites, centre, monkeypatch):
     assert (progress.side, progress.state, progress.round, progress.rounds) == (COORDINATOR, "done", 3, 3)
     assert progress.figures.keys() == summary["validation"].keys()
     assert progress.seconds_left == 0
+    for site, lake in sites.items():
+        [progress] = read_progress(lake)
+        assert (progress.side, progress.state, progress.round, progress.rounds) == (site, "done", 3, 3)
 
 
 def test_the_rest_takes_as_long_as_what_was():

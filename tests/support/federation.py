@@ -13,9 +13,11 @@ from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.secure.credentials import Credentials
 from oncotrain.federation.site import answer
 from oncotrain.federation.sites import Sites
+from oncotrain.federation.trainer import Trainer
 from oncotrain.federation.worker import Worker
 from oncotrain.lake.filesystem import Lake
-from oncotrain.training.collective import Alone
+from oncotrain.training.collective import Alone, Collective
+from oncotrain.training.data import open_data
 from support.runs import run_config
 
 
@@ -31,9 +33,20 @@ def open_workers(
 ) -> dict[str, Worker]:
     """A worker for each site's lake."""
     return {
-        site: Worker(site, lake, config, "test.yaml", Alone(), credentials=(credentials or {}).get(site))
-        for site, lake in sites.items()
+        site: open_worker(site, lake, config, credentials=(credentials or {}).get(site)) for site, lake in sites.items()
     }
+
+
+def open_worker(site: str, lake: Lake, config: RunConfig, collective: Collective | None = None, **keys: Any) -> Worker:
+    """A worker whose trainer is in this process."""
+    data = open_data(lake, config, "test.yaml")
+    trainer = Trainer(data, lake, config, "test.yaml", collective or Alone())
+    return Worker(site, lake, config, "test.yaml", data, trainer.answer, **keys)
+
+
+def trainer_of(worker: Worker) -> Trainer:
+    """The trainer in this process of a worker that `open_worker` made."""
+    return worker._ask_trainer.__self__
 
 
 class LoopbackGrid(Grid):

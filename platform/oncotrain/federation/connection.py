@@ -9,12 +9,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.cli.build import build_fab_from_disk
+from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
@@ -27,7 +28,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from oncotrain.errors import UserError
 from oncotrain.federation.node import Node
-from oncotrain.federation.superlink import APP, reach
+from oncotrain.federation.superlink import reach
 from oncotrain.log import get_logger
 
 PATIENCE = 900.0
@@ -43,8 +44,9 @@ _AWAY = (502, 503, 504)
 
 
 def installed_app() -> str:
-    """SHA-256 of the app (FAB) of the oncotrain that is installed here."""
-    return hashlib.sha256(build_fab_from_disk(APP)).hexdigest()
+    """SHA-256 of the app (FAB) of the oncotrain that is installed here, or is in the zip of a submission."""
+    app = {file.name: file.read_bytes() for file in (files("oncotrain.federation") / "app").iterdir()}
+    return hashlib.sha256(build_fab_from_files(app)[0]).hexdigest()
 
 
 @contextmanager

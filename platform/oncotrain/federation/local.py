@@ -83,12 +83,17 @@ def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: st
 
 @contextmanager
 def clients(
-    invitation: Invitation, sites: Mapping[str, Lake], config: Path, client: Path, prefix: Sequence[str] = ()
+    invitation: Invitation,
+    sites: Mapping[str, Lake],
+    config: Path,
+    client: Path,
+    prefix: Sequence[str] = (),
+    ranks: int = 1,
 ) -> Iterator["Clients"]:
     """One client job for each site, started together. Left without an error, the context waits for them to end.
 
     Logs are ``<site>.log`` in the invitation's folder. `prefix` is put before each command, such as ``nice``;
-    ``{site}`` in it is the site's name.
+    ``{site}`` in it is the site's name. Each site trains on so many `ranks`, Horovod's where they are several.
     """
     with ExitStack() as stack:
         started = Clients({}, {})
@@ -97,7 +102,8 @@ def clients(
             folder.mkdir(mode=0o700, exist_ok=True)
             started.logs[site] = invitation.folder / f"{site}.log"
             before = [part.format(site=site) for part in prefix]
-            command = [*before, *_submit(client), "--lake", lake.uri, *_join(invitation, site), "--config", str(config)]
+            own = ["--lake", lake.uri, "--config", str(config), *_train_on(ranks)]
+            command = [*before, *_submit(client, ranks), *_join(invitation, site), *own]
             started.processes[site] = stack.enter_context(
                 running(command, environment=_environment(folder), log=started.logs[site])
             )
@@ -124,10 +130,14 @@ class Clients:
                 )
 
 
-def _submit(client: Path) -> list[str]:
-    """spark-submit in client mode on this machine; the session trains nothing itself, one core is enough."""
-    options = ["--master", "local[1]", "--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"]
+def _submit(client: Path, slots: int) -> list[str]:
+    """spark-submit in client mode on this machine; a session that trains nothing itself needs one slot as well."""
+    options = ["--master", f"local[{slots}]", "--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"]
     return [str(Path(sys.executable).parent / "spark-submit"), *options, str(client)]
+
+
+def _train_on(ranks: int) -> list[str]:
+    return ["--engine", "single"] if ranks == 1 else ["--engine", "horovod", "--ranks", str(ranks)]
 
 
 def _join(invitation: Invitation, site: str) -> list[str]:

@@ -20,6 +20,8 @@ class Refusal(IntEnum):
     """The round would spend more of the patients' privacy than the run or the site allows."""
     POLICY = 1007
     """The site's floor does not allow the run."""
+    RANK = 1008
+    """A rank of the site's training was lost; they are started again, and the next round finds them there."""
 
 
 FLOWER = "FLOWER"
@@ -34,3 +36,12 @@ def name_of(code: int) -> str:
 def describe(code: int) -> str:
     """Name and number of a code, Flower's own codes included."""
     return f"{name_of(code)} ({code})"
+
+
+def type_and_place(error: BaseException) -> str:
+    """What exception was raised where, without its text, which may quote data."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
+    return f"{type(error).__name__} in {place}"

@@ -21,8 +21,8 @@ def federated_section(config: RunConfig, source: str) -> FederatedConfig:
 
 
 def federated_train(train: TrainConfig, federated: FederatedConfig) -> TrainConfig:
-    """What `fit` is given at a site: its schedule is as long as all rounds together, and it is one rank."""
-    return train.model_copy(update={"steps": federated.rounds * federated.local_steps, "engine": "single", "ranks": 1})
+    """What `fit` is given at a site: its schedule is as long as all rounds together."""
+    return train.model_copy(update={"steps": federated.rounds * federated.local_steps})
 
 
 def shared_settings(config: RunConfig) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A site's part in a federation: one Spark application that holds the worker until the end."""
+"""A site's part in a federation: one Spark application, whose driver answers and whose ranks train, until the end."""
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from oncotrain.errors import UserError
 from oncotrain.federation import parcel
 from oncotrain.federation.connection import installed_app, joined, require_coordinator
 from oncotrain.federation.heads import Signer, load_public_key
-from oncotrain.federation.node import Node
 from oncotrain.federation.policy import allowed_apps
 from oncotrain.federation.process import end_with_spark_submit
+from oncotrain.federation.rank_loop import SiteWork
+from oncotrain.federation.ranks import training_ranks
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.secure.credentials import read_credentials
 from oncotrain.federation.worker import Worker
@@ -24,8 +26,7 @@ from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout
 from oncotrain.log import get_logger
-from oncotrain.training.collective import Collective
-from oncotrain.training.engines import create_engine
+from oncotrain.training.data import open_data
 
 FAREWELL_SECONDS = 2.0
 """Time for the coordinator to fetch the last answer: Flower hands out none of a site that has left."""
@@ -60,11 +61,11 @@ def take_part(
             the installed oncotrain.
 
     Returns:
-        The summary: site, messages answered, head of the site's audit chain.
+        The summary: site, messages answered, engine and ranks, head of the site's audit chain.
 
     Raises:
         UserError: Lake, configuration, or nobody answers at `address`, or the coordinator refused this site's key.
-        DataError: Rows are missing.
+        DataError: Rows are missing, or ranks were lost `train.attempts` times in a row.
     """
     end_with_spark_submit()
     require_layout(lake)
@@ -75,37 +76,36 @@ def take_part(
         signer = Signer.load(site, key)
         known = load_public_key(coordinator_key) if coordinator_key else None
         credentials = read_credentials(key, *roster) if roster else None
-        open_worker = partial(
-            Worker,
-            site,
-            lake,
-            config,
-            source,
-            signer=signer,
-            coordinator_key=known,
-            credentials=credentials,
-        )
-        serve = partial(_serve, node, open_worker)
-        [answered] = create_engine("single", spark()).run(serve, 1)
-    return {"site": site, "messages": answered, "audit_head": verify(lake, site)}
-
-
-def _serve(node: Node, open_worker: Callable[[Collective], Worker], collective: Collective) -> int:
-    """Answer messages until the last one; how many there were."""
-    worker = open_worker(collective)
-    get_logger(site=worker.site, stage="federate").info("ready")
-    answered = node.serve(partial(answer, worker), lambda: worker.finished)
-    time.sleep(FAREWELL_SECONDS)
-    return answered
+        data = open_data(lake, config, source)
+        work = SiteWork(lake, data.dataset.manifest.version, config, source)
+        with training_ranks(spark(), data, work) as ask:
+            worker = Worker(
+                *(site, lake, config, source, data, ask),
+                signer=signer,
+                coordinator_key=known,
+                credentials=credentials,
+            )
+            get_logger(site=site, stage="federate").info("ready: %s, %d ranks", config.train.engine, config.train.ranks)
+            answered = node.serve(partial(answer, worker), lambda: worker.finished or worker.failure is not None)
+            time.sleep(FAREWELL_SECONDS)
+            if worker.failure:
+                raise worker.failure
+    return {
+        "site": site,
+        "messages": answered,
+        "engine": config.train.engine,
+        "ranks": config.train.ranks,
+        "audit_head": verify(lake, site),
+    }
 
 
 def answer(worker: Worker, content: RecordDict, kind: str) -> RecordDict | Refusal:
     """The worker's reply to a message's content and kind, such as ``train``."""
     try:
-        request = parcel.from_records(content)
-    except (KeyError, ValueError):
+        came = parcel.from_records(content)
+        request = replace(came, body={**came.body, "kind": kind})
+    except (KeyError, TypeError, ValueError):
         get_logger(site=worker.site, stage="federate").error("%s: is no message of a coordinator's", kind)
-        return Refusal.FAILED
-    body = {**request.body, "kind": kind}
-    reply = parcel.from_bytes(worker.answer(parcel.to_bytes(parcel.Parcel(body, request.sums, request.parameters))))
+        request = parcel.Parcel()
+    reply = worker.answer(request)
     return Refusal(reply.body["refusal"]) if "refusal" in reply.body else parcel.to_records(reply)

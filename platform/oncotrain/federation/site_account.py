@@ -19,6 +19,7 @@ from oncotrain.federation.witness import WITNESSED, BrokenChainError, Witness
 from oncotrain.lake.audit import append, read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import Manifest
+from oncotrain.training.engines import RankLost
 
 
 class SiteAccount:
@@ -94,6 +95,8 @@ def refusal_of(error: Exception) -> Refusal:
             return Refusal.DATA
         case UserError():
             return Refusal.CONFIGURATION
+        case RankLost():
+            return Refusal.RANK
         case _:
             return Refusal.FAILED
 

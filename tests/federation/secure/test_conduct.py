@@ -10,7 +10,7 @@ from flwr.app import Message
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
+from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.secure.credentials import Credentials
 from oncotrain.federation.sites import Sites
@@ -148,7 +148,7 @@ def test_a_round_asked_twice_and_an_earlier_one_are_refused(sites, centre, monke
         conduct(group, centre, config, "test.yaml", roster_of(tuple(sites)))
     for request, run_name in [(requests[0], None), (requests[1], None), (requests[0], "another-run")]:
         body = {**request.body, **({"run": run_name, "round": 9} if run_name else {})}
-        answer = from_bytes(worker.answer(to_bytes(Parcel(body, {}, request.parameters))))
+        answer = worker.answer(Parcel(body, {}, request.parameters))
         assert answer.body == {"refusal": Refusal.CONFIGURATION}
 
 
@@ -167,9 +167,7 @@ def test_a_round_is_summed_once_even_by_a_client_started_again(sites, centre):
     again = open_workers(sites, config, credentials_of(sites))["uz-leuven"]
     before = len(read(sites["uz-leuven"], "uz-leuven"))
     body = {"kind": "train", "run": summary["run"], "round": 2, "step": 3, "validate": False}
-    reply = from_bytes(
-        again.answer(to_bytes(Parcel(body, {}, get_parameters(best_state(centre, summary, config).model))))
-    )
+    reply = again.answer(Parcel(body, {}, get_parameters(best_state(centre, summary, config).model)))
     assert reply.body == {"refusal": Refusal.CONFIGURATION}
     assert len(read(sites["uz-leuven"], "uz-leuven")) == before + 1, "the refusal, and nothing trained"
 

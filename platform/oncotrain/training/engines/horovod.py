@@ -1,7 +1,9 @@
 """Horovod over Gloo in Spark tasks, one rank a task: `horovod.spark.run`, on a laptop as on YARN."""
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -11,6 +13,7 @@ from pyspark.sql import SparkSession
 from oncotrain.errors import UserError
 from oncotrain.training.collective import Collective, attempt, flat_sum, successes
 from oncotrain.training.engines.engine import RankLost
+from oncotrain.training.engines.listening import listening_on
 from oncotrain.training.engines.patience import ending_together
 
 T = TypeVar("T")
@@ -30,16 +33,18 @@ class Horovod:
         # One machine: loopback, or Gloo may pick an interface that does not route to itself. A cluster says which of
         # its networks ranks talk over, or leaves it to Horovod to find one that connects them all.
         local = str(self._spark.sparkContext.master).startswith("local")
-        nics = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "")
+        named = self._spark.conf.get("spark.oncotrain.nics", "lo" if local else "") or ""
+        nics = [nic for nic in named.split(",") if nic]
+        confined = listening_on(nics[0]) if len(nics) == 1 else nullcontext()
         group = f"horovod.spark.run.{job_id.JOB_ID + 1}"  # as Horovod will name it
         try:
-            with ending_together(self._spark.sparkContext, group):
+            with confined, _own_signals(), ending_together(self._spark.sparkContext, group):
                 outcomes: list[T | UserError] = horovod.spark.run(
                     _rank,
                     args=(work,),
                     num_proc=ranks,
                     use_gloo=True,
-                    nics=set(nics.split(",")) if nics else None,
+                    nics=set(nics) or None,
                     stdout=sys.stderr,
                     stderr=sys.stderr,
                     verbose=0,
@@ -48,6 +53,22 @@ class Horovod:
             # Horovod knows no exception of its own for it; what the rank said is in its log.
             raise RankLost(str(error)) from error
         return successes(outcomes)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Leave SIGINT and SIGTERM to the job. Horovod's handlers end the ranks, as if one had been lost, and would stay.
+
+    Without them it can also be run in another thread than the main one.
+    """
+    from horovod.runner import gloo_run
+
+    register = gloo_run.register_shutdown_event
+    gloo_run.register_shutdown_event = threading.Event
+    try:
+        yield
+    finally:
+        gloo_run.register_shutdown_event = register
 
 
 def _rank(work: Callable[[Collective], T]) -> T | UserError:
