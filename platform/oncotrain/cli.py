@@ -197,7 +197,7 @@ def audit_verify(
     A cut tail, or lines written anew, show only --against what the other side keeps.
     """
     from oncotrain.federation.counterpart import verify_against
-    from oncotrain.federation.heads import load_public_key
+    from oncotrain.federation.keys import load_public_key
     from oncotrain.lake.audit import read, verify
     from oncotrain.lake.filesystem import Lake
 

@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
-from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
+from oncotrain.federation.certificates import ServerCertificate, make_server_certificate
+from oncotrain.federation.keys import make_site_key
 
 
 def test_only_the_owner_reads_any_of_it(tmp_path):

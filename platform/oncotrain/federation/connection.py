@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
@@ -25,13 +23,14 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from oncotrain.errors import UserError
+from oncotrain.federation.keys import load_private_key
 from oncotrain.federation.node import Node
 from oncotrain.federation.superlink import APP, reach
 
 PATIENCE = 900.0
 """Seconds that a coordinator may be away, as for a restart."""
-CLOCK_TOLERANCE = 60.0
-"""Seconds. Flower admits signatures that are not older than that."""
+CLOCK_AHEAD, CLOCK_BEHIND = 5.0, 305.0
+"""Seconds. Flower admits signatures of this age, and from a clock that is so far ahead."""
 _AWAY = (502, 503, 504)
 """Answers of a proxy whose server is not there."""
 
@@ -51,9 +50,7 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
 
     Raises UserError in words if the coordinator does not admit the site.
     """
-    private = load_ssh_private_key(key.read_bytes(), password=None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise UserError(f"--key {key}: is not an elliptic-curve key; the coordinator makes the right one")
+    private = load_private_key(key)
     public = private.public_key()
     retry = RetryInvoker(
         lambda: exponential(max_delay=10),
@@ -111,15 +108,23 @@ def _in_words(address: str, key: Path) -> Iterator[None]:
 
 
 def _reason(response: httpx.Response, key: Path) -> str:
-    sent = response.headers.get("date")
-    skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds() if sent else 0.0
-    if abs(skew) > CLOCK_TOLERANCE:
-        side = "ahead of" if skew > 0 else "behind"
-        return f"this machine: its clock is {abs(skew) / 60:.1f} minutes {side} the coordinator's; set it (chrony, NTP)"
+    wrong = wrong_clock(response.headers)
+    if wrong:
+        return f"this machine: {wrong}"
     return (
         f"--key {key}: its public half must be registered there, not removed since, and no other client may use it "
         f"(HTTP {response.status_code})"
     )
+
+
+def wrong_clock(headers: httpx.Headers) -> str:
+    """What is wrong with this machine's clock, by the coordinator's in an answer's `headers`; empty if nothing is."""
+    sent = headers.get("date")
+    skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds() if sent else 0.0
+    if -CLOCK_BEHIND < skew < CLOCK_AHEAD + 1:  # the header's seconds are whole ones
+        return ""
+    side = "ahead of" if skew > 0 else "behind"
+    return f"its clock is {abs(skew) / 60:.1f} minutes {side} the coordinator's; set it (chrony, NTP)"
 
 
 def require_coordinator(address: str, authority: Path) -> None:

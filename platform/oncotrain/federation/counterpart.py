@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from oncotrain.errors import DataError
-from oncotrain.federation.heads import PublicKey, SignedHead, fingerprint
+from oncotrain.federation.heads import SignedHead
+from oncotrain.federation.keys import PublicKey, fingerprint
 from oncotrain.federation.witness import witnessed
 from oncotrain.lake.audit import chain_path, read, verify
 from oncotrain.lake.filesystem import Lake

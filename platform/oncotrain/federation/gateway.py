@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import ServerCertificate
+from oncotrain.federation.certificates import ServerCertificate
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.superlink import START_SECONDS, reach
 
@@ -55,6 +55,9 @@ http {
     client_max_body_size 16m;
     client_body_buffer_size 8m;
     proxy_buffers 64 128k;
+    # A node signs the time of a request, and Flower takes a signature for five minutes: the first minute, only once.
+    limit_req_zone $$http_flwr_signature zone=signatures:10m rate=1r/m;
+    limit_req_status 409;
     upstream superlink { server $superlink; keepalive 32; }
     server {
         listen $listen ssl;
@@ -63,6 +66,7 @@ http {
         ssl_protocols TLSv1.2 TLSv1.3;
         location ~ ^/v1/fleet/($routes)$$ {
             limit_except POST { deny all; }
+            limit_req zone=signatures;
             proxy_pass https://superlink;
             proxy_ssl_verify on;
             proxy_ssl_trusted_certificate $authority;

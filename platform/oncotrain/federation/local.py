@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,10 @@ import yaml
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
+from oncotrain.federation.admission import admit, admitted, remove
 from oncotrain.federation.conduct import federated_run, finished
-from oncotrain.federation.coordinator import Invitation, coordinator, run_app
+from oncotrain.federation.coordinator import Invitation, coordinator, prepare, run_app
+from oncotrain.federation.keys import make_site_key, public_half
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.superlink import free_ports
@@ -47,7 +49,9 @@ def federate_on_this_machine(
     if run.exists("summary.json"):
         return finished(run)
     [port] = free_ports(1)
-    with coordinator(work, list(sites), "127.0.0.1", port) as server:
+    prepare(work, ["127.0.0.1"])
+    enroll(work, sites)
+    with coordinator(work, "127.0.0.1", port) as server:
         shared = work / "config.yaml"
         shared.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         with clients(server.invitation, sites, shared, client) as started:
@@ -60,6 +64,24 @@ def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: st
     name = config.dataset or task.dataset
     datasets = {site: open_dataset(site_lake, name).manifest.sha256 for site, site_lake in sites.items()}
     return federated_run(lake, task, config, federated_section(config, source), datasets)
+
+
+def enroll(work: Path, sites: Iterable[str]) -> None:
+    """Make the key of each site in a folder of its own, unless it is there, and admit these sites, and no others."""
+    for site in sites:
+        key = key_of(work, site)
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not key.exists():
+            make_site_key(key.parent, site)
+        admit(work, site, public_half(key))
+    for site in admitted(work).keys() - set(sites):
+        remove(work, site)
+        key_of(work, site).unlink()  # it is never admitted again
+
+
+def key_of(work: Path, site: str) -> Path:
+    """The private key of a site of this machine, in the site's own folder."""
+    return work / site / f"{site}.key"
 
 
 @contextmanager
@@ -114,7 +136,7 @@ def _submit(client: Path) -> list[str]:
 def _join(invitation: Invitation, site: str) -> list[str]:
     return [
         *("--site", site, "--superlink", invitation.address),
-        *("--root-certificates", str(invitation.authority), "--key", str(invitation.key(site))),
+        *("--root-certificates", str(invitation.authority), "--key", str(key_of(invitation.folder, site))),
         *("--coordinator-key", str(invitation.audit_key)),
     ]
 

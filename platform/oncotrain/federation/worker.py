@@ -17,7 +17,8 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.budget import require_no_budget, spend
 from oncotrain.federation.disclosure import may_leave, name_candidates
-from oncotrain.federation.heads import PublicKey, SignedHead, Signer
+from oncotrain.federation.heads import SignedHead, Signer
+from oncotrain.federation.keys import PublicKey
 from oncotrain.federation.parcel import Parcel, from_bytes, to_bytes
 from oncotrain.federation.schedule import differing_keys, federated_section, federated_train, shared_settings
 from oncotrain.federation.secure.answers import secure_answers
