@@ -18,6 +18,8 @@ from oncotrain.federation.private_file import write_private
 
 AUTHORITY_VALIDITY = timedelta(days=3650)
 VALIDITY = timedelta(days=365)
+THIS_MACHINE = "localhost"
+"""A name for which every certificate holds."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +38,28 @@ class ServerCertificate:
 
 
 def make_server_certificate(files: ServerCertificate, hosts: Sequence[str]) -> None:
-    """Make a certificate for `hosts` (names or IP addresses), valid for a year; and the authority, unless it is there.
+    """Make a certificate for `hosts` (names or IP addresses) and this machine itself, valid for a year.
 
-    The authority's private key stays beside the server's (mode 0600), so that a certificate is renewed without giving
-    every site another authority. Who can read the one can read the other, and be this coordinator.
+    The authority is made, too, unless it is there. Its private key stays beside the server's (mode 0600), so that a
+    certificate is renewed without giving every site another authority. Who can read the one can read the other, and be
+    this coordinator. Raises UserError if the two halves of the authority are not one pair.
     """
-    if not files.authority_key.exists():
+    if not files.authority.exists():
         _make_authority(files)
     authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
     authority_key = cast(
         ec.EllipticCurvePrivateKey, load_pem_private_key(files.authority_key.read_bytes(), password=None)
     )
-    if (
-        not isinstance(authority_key, ec.EllipticCurvePrivateKey)
-        or authority_key.public_key() != authority.public_key()
-    ):
+    if authority_key.public_key() != authority.public_key():
         raise UserError(f"{files.authority_key}: is not the key of {files.authority}")
+    names = [_alternative(host) for host in dict.fromkeys([*hosts, THIS_MACHINE, "127.0.0.1"])]
     key = ec.generate_private_key(ec.SECP384R1())
     server = (
         _certificate(_name("oncotrain coordinator"), authority.subject, key.public_key(), VALIDITY)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA384())
     )

@@ -28,7 +28,6 @@ from oncotrain.federation.node import Node
 from oncotrain.federation.superlink import APP, reach
 
 PATIENCE = 900.0
-"""Seconds that a coordinator may be away, as for a restart."""
 CLOCK_AHEAD, CLOCK_BEHIND = 5.0, 305.0
 """Seconds. Flower admits signatures of this age, and from a clock that is so far ahead."""
 _AWAY = (502, 503, 504)
@@ -41,12 +40,15 @@ def installed_app() -> str:
 
 
 @contextmanager
-def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> Iterator[Node]:
+def joined(
+    address: str, authority: Path, key: Path, apps: frozenset[str], patience: float = PATIENCE
+) -> Iterator[Node]:
     """This site, online at the coordinator at `address` (``host:port``), until the context is left.
 
     Args:
         authority: Certificate of the authority that signed the coordinator's.
         key: The site's private key (OpenSSH, P-384), whose public half the coordinator has registered.
+        patience: Seconds that a coordinator may be away, as for a restart.
 
     Raises UserError in words if the coordinator does not admit the site.
     """
@@ -56,7 +58,7 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
         lambda: exponential(max_delay=10),
         (httpx.TransportError, httpx.HTTPStatusError),
         max_tries=None,
-        max_time=PATIENCE,
+        max_time=patience,
         should_giveup=_is_final,
     )
     fleet = partial(
@@ -67,7 +69,7 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
         interceptors=[NodeAuthHttpInterceptor(private, public)],
     )
     # What keeps the connection up must not wait for a coordinator that has ended: nobody could leave.
-    with _in_words(address, key), fleet(retry_invoker=retry) as client, fleet() as impatient:
+    with _in_words(address, key, patience), fleet(retry_invoker=retry) as client, fleet() as impatient:
         activation = ActivateNodeRequest(
             public_key=public_key_to_bytes(public), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
@@ -98,13 +100,15 @@ def _is_final(error: Exception) -> bool:
 
 
 @contextmanager
-def _in_words(address: str, key: Path) -> Iterator[None]:
+def _in_words(address: str, key: Path, patience: float) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
+        if error.response.status_code in _AWAY:
+            raise UserError(f"the coordinator at {address} is gone: its gateway answers alone") from None
         raise UserError(f"the coordinator at {address} refused {_reason(error.response, key)}") from None
     except httpx.TransportError as error:
-        raise UserError(f"the coordinator at {address} is gone: no answer for {PATIENCE:.0f} s ({error})") from None
+        raise UserError(f"the coordinator at {address} is gone: no answer for {patience:.0f} s ({error})") from None
 
 
 def _reason(response: httpx.Response, key: Path) -> str:

@@ -62,7 +62,7 @@ def prepare(work: Path, hosts: Sequence[str]) -> None:
     work.chmod(0o700)
     certificate = ServerCertificate.in_folder(work)
     if not certificate.key.exists():
-        make_server_certificate(certificate, list(dict.fromkeys([*hosts, "localhost", "127.0.0.1"])))
+        make_server_certificate(certificate, hosts)
     if not (work / f"{COORDINATOR}.key").exists():
         make_audit_key(work)
 

@@ -11,14 +11,17 @@ from typing import Any
 
 import yaml
 
+from oncotrain.config.site import SiteConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.admission import admit, admitted, remove
 from oncotrain.federation.conduct import federated_run, finished
 from oncotrain.federation.coordinator import Invitation, coordinator, prepare, run_app
 from oncotrain.federation.keys import make_site_key, public_half
+from oncotrain.federation.private_file import write_private
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
+from oncotrain.federation.submission import client_command
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -96,18 +99,35 @@ def clients(
     with ExitStack() as stack:
         started = Clients({}, {})
         for site, lake in sites.items():
-            folder = invitation.folder / site
-            folder.mkdir(mode=0o700, exist_ok=True)
+            described = describe(invitation, site, lake, config, client)
             started.logs[site] = invitation.folder / f"{site}.log"
-            before = [part.format(site=site) for part in prefix]
-            command = [*before, *_submit(client), "--lake", lake.uri, *_join(invitation, site), "--config", str(config)]
+            command = [*(part.format(site=site) for part in prefix), *client_command(described)]
             started.processes[site] = stack.enter_context(
-                running(command, environment=_environment(folder), log=started.logs[site])
+                running(command, environment=_environment(described.folder), log=started.logs[site])
             )
         yield started
         for process in started.processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(END_SECONDS)
+
+
+def describe(invitation: Invitation, site: str, lake: Lake, config: Path, client: Path) -> SiteConfig:
+    """What would stand in the site's `site.yaml`; the site is handed the coordinator's certificate and public key.
+
+    The session trains nothing itself: one core is enough.
+    """
+    folder = key_of(invitation.folder, site).parent
+    for file in (invitation.authority, invitation.audit_key):
+        write_private(folder / file.name, file.read_bytes())
+    return SiteConfig(
+        site=site,
+        lake=lake.uri,
+        coordinator=invitation.address,
+        config=config,
+        folder=folder,
+        job=client,
+        spark_options=("--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"),
+    )
 
 
 @dataclass(frozen=True)
@@ -125,20 +145,6 @@ class Clients:
                     f"the client of {site} ended with exit code {process.returncode}; {self.logs[site]} ends with:\n"
                     f"{last_lines(self.logs[site])}"
                 )
-
-
-def _submit(client: Path) -> list[str]:
-    """spark-submit in client mode on this machine; the session trains nothing itself, one core is enough."""
-    options = ["--master", "local[1]", "--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"]
-    return [str(Path(sys.executable).parent / "spark-submit"), *options, str(client)]
-
-
-def _join(invitation: Invitation, site: str) -> list[str]:
-    return [
-        *("--site", site, "--superlink", invitation.address),
-        *("--root-certificates", str(invitation.authority), "--key", str(key_of(invitation.folder, site))),
-        *("--coordinator-key", str(invitation.audit_key)),
-    ]
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -131,16 +131,17 @@ def superlink(work: Path, certificate: ServerCertificate, port: int) -> Iterator
         yield server
 
 
-def reach(address: str, authority: Path) -> None:
-    """Open and close a TLS connection to ``host:port``.
+def reach(address: str, authority: Path, name: str | None = None) -> None:
+    """Open and close a TLS connection to ``host:port``, whose certificate holds for `name`, by default the host.
 
     Raises OSError (of which ssl.SSLError is one) if nobody answers, or not with a certificate of `authority`.
     """
     host, _, port = address.rpartition(":")
+    host = host.strip("[]")
     context = ssl.create_default_context(cafile=str(authority))
     with (
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10) as connection,
-        context.wrap_socket(connection, server_hostname=host.strip("[]")),
+        socket.create_connection((host, int(port)), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname=name or host),
     ):
         return
 
