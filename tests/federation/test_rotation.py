@@ -79,7 +79,7 @@ def test_a_hand_over_that_the_old_key_did_not_sign_is_found(lake, centre, folder
     thief = load_public_key(public_half(make_first_key(tmp_path / "thief", SITE)))
     forged = {**event, "new_key": (tmp_path / "thief" / f"{SITE}.key.pub").read_text()}
     audit.append(lake, SITE, forged)
-    with pytest.raises(DataError, match="line 4 of .* hands over to a key, not signed by the one before"):
+    with pytest.raises(DataError, match=r"line 4 of .* hands over to a key, not signed by the one before"):
         verify_against(lake, SITE, centre, thief)
 
 

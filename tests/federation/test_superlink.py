@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,21 +24,21 @@ from oncotrain.federation import superlink as superlink_module
 from oncotrain.federation.admission import admitted, as_lines
 from oncotrain.federation.certificates import ServerCertificate, make_server_certificate
 from oncotrain.federation.connection import joined, require_coordinator
-from oncotrain.federation.coordinator import Coordinator, coordinator, prepare, run_app
+from oncotrain.federation.coordinator import Coordinator, run_app
 from oncotrain.federation.gateway import ACCESS
 from oncotrain.federation.job import LOG
 from oncotrain.federation.keys import load_public_key, make_site_key, openssh, public_half
-from oncotrain.federation.local import clients, enroll, key_of
+from oncotrain.federation.local import clients
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.site import take_part
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
+from support.coordinators import CLIENT, own_key, started
 from support.federation import federated_config
 from support.lakes import make_lake
 
 pytestmark = pytest.mark.timeout(300)
 
-CLIENT = Path(__file__).parents[2] / "jobs" / "federated_client.py"
 IDLE_APP = """
 from flwr.serverapp import ServerApp
 from flwr.clientapp import ClientApp
@@ -55,19 +55,6 @@ def main(grid, context):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
     with started(tmp_path_factory.mktemp("work"), free_ports(1)[0]) as running:
         yield running
-
-
-@contextmanager
-def started(work: Path, port: int) -> Iterator[Coordinator]:
-    """A coordinator that admits one site, whose key is in a folder of its own."""
-    prepare(work, ["127.0.0.1"])
-    enroll(work, ["uz-leuven"])
-    with coordinator(work, "127.0.0.1", port) as running:
-        yield running
-
-
-def own_key(server: Coordinator) -> Path:
-    return key_of(server.invitation.folder, "uz-leuven")
 
 
 def join(lake: Lake, address: str, authority: Path, key: Path) -> None:

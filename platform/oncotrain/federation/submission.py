@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -66,7 +67,7 @@ def require_none(processes: Sequence[psutil.Process], stop: str) -> None:
 def stop(processes: Sequence[psutil.Process]) -> bool:
     """Ask the job to end, and wait until it has; False if it has not within a minute."""
     _ask(processes)
-    return not psutil.wait_procs(processes, STOP_SECONDS)[1]
+    return not _survivors(processes, STOP_SECONDS)
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
@@ -76,10 +77,10 @@ def kill(processes: Sequence[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             family |= {*process.children(recursive=True)}
     _ask(processes)
-    for survivor in psutil.wait_procs(list(family), LEAVE_SECONDS)[1]:
+    for survivor in _survivors(family, LEAVE_SECONDS):
         with suppress(psutil.NoSuchProcess):
             survivor.kill()
-    psutil.wait_procs(list(family), LEAVE_SECONDS)
+    _survivors(family, LEAVE_SECONDS)
 
 
 def _ask(processes: Sequence[psutil.Process]) -> None:
@@ -88,6 +89,21 @@ def _ask(processes: Sequence[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             if process.ppid() not in {other.pid for other in processes}:
                 process.terminate()
+
+
+def _survivors(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after so long; one that its parent has not asked for (a zombie) does not."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _given(arguments: Collection[str]) -> list[psutil.Process]:
