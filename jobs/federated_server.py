@@ -15,20 +15,16 @@ from oncotrain.lake.filesystem import Lake
 def main(
     lake: Annotated[str, typer.Option(help="the coordinator's lake, which gets the run: file:///path or hdfs://...")],
     config: Annotated[Path, typer.Option(help="such as jobs/configs/histology.yaml; the same at all participants")],
-    sites: Annotated[str, typer.Option(help="names of the sites that may join, separated by commas")],
     superlink_host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     superlink_port: Annotated[int, typer.Option(help="port to listen on")] = 8443,
-    work: Annotated[Path, typer.Option(help="private folder for certificates, the sites' keys, and logs")] = Path(
-        "federation"
-    ),
+    work: Annotated[Path, typer.Option(help="the folder of oncotrain coordinator init and admit")] = Path("federation"),
 ) -> None:
-    """Admit the sites, train with them, and write the run into the lake; the last line has its figures."""
+    """Train with the sites admitted in the folder; the run is in the lake, and the last line has its figures."""
     run_job(
         "federated_server",
         lambda: federate(
             Lake(lake),
             load_yaml(config, RunConfig),
-            sites.split(","),
             source=str(config),
             work=work.resolve(),
             host=superlink_host,

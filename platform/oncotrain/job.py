@@ -19,6 +19,8 @@ def run_job(name: str, main: Callable[[], Mapping[str, Any]]) -> NoReturn:
     """
 
     def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        # Ending spark-submit sends it twice, and the second must not cut short what the first began: taking leave.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)

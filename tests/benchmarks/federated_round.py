@@ -24,8 +24,9 @@ from flwr.cli.build import build_fab_from_disk
 
 from oncotrain.federation import parcel, superlink
 from oncotrain.federation.connection import joined
-from oncotrain.federation.coordinator import Coordinator, coordinator
+from oncotrain.federation.coordinator import Coordinator, coordinator, prepare
 from oncotrain.federation.flower import environment, executable
+from oncotrain.federation.local import enroll, key_of
 from oncotrain.federation.process import running
 from oncotrain.federation.superlink import free_ports
 from oncotrain.job import run_job
@@ -130,7 +131,9 @@ def _launch(folder: Path, name: str, given: dict[str, Any]) -> list[float]:
     app = _app(folder / "app", STOCK if name == "stock" else OURS)
     result = folder / "result.json"
     with ExitStack() as stack:
-        server = stack.enter_context(coordinator(folder, SITES, "127.0.0.1", free_ports(1)[0]))
+        prepare(folder, ["127.0.0.1"])
+        enroll(folder, SITES)
+        server = stack.enter_context(coordinator(folder, "127.0.0.1", free_ports(1)[0]))
         (_stock_sites if name == "stock" else _our_sites)(stack, server, folder, app)
         told = {**given, "result": str(result), "nodes": server.nodes}
         superlink.APP, installed = app, superlink.APP
@@ -158,22 +161,21 @@ def _app(folder: Path, code: str) -> Path:
 def _stock_sites(stack: ExitStack, server: Coordinator, folder: Path, _app: Path) -> None:
     for site in SITES:
         home = folder / site
-        home.mkdir(mode=0o700)
         command = [
             *(executable("flower-supernode"), "--superlink", server.link.address),
             *("--root-certificates", str(server.invitation.authority)),
-            *("--auth-supernode-private-key", str(server.invitation.key(site))),
+            *("--auth-supernode-private-key", str(key_of(folder, site))),
             *("--host", "127.0.0.1", "--port", str(free_ports(1)[0])),
         ]
         stack.enter_context(running(command, environment=environment(home), log=folder / f"{site}.log"))
 
 
-def _our_sites(stack: ExitStack, server: Coordinator, _folder: Path, app: Path) -> None:
+def _our_sites(stack: ExitStack, server: Coordinator, folder: Path, app: Path) -> None:
     hashed = hashlib.sha256(build_fab_from_disk(app)).hexdigest()
     spawn = multiprocessing.get_context("spawn")
     for site in SITES:
         invitation = server.invitation
-        arguments = (invitation.address, invitation.authority, invitation.key(site), hashed)
+        arguments = (invitation.address, invitation.authority, key_of(folder, site), hashed)
         process = spawn.Process(target=_serve, args=arguments, daemon=True)
         process.start()
         stack.callback(process.terminate)

@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 
 from oncotrain.cluster.folder import Cluster
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
-from oncotrain.federation.local import clients
+from oncotrain.federation.coordinator import Coordinator, coordinator, prepare, run_app
+from oncotrain.federation.local import clients, enroll, key_of
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
@@ -54,7 +54,9 @@ def hdfs_lake(cluster: Cluster, lakes: dict[str, Lake]) -> Lake:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Coordinator]:
     [port] = free_ports(1)
-    with coordinator(tmp_path / "work", [ON_YARN, LOCAL], "127.0.0.1", port) as server:
+    prepare(tmp_path / "work", ["127.0.0.1"])
+    enroll(tmp_path / "work", [ON_YARN, LOCAL])
+    with coordinator(tmp_path / "work", "127.0.0.1", port) as server:
         yield server
 
 
@@ -66,10 +68,11 @@ def test_a_hospital_takes_part_from_its_own_yarn(
     alike = {site: copy_lake(lake, tmp_path / "alike" / site) for site, lake in lakes.items()}
     centre, elsewhere = make_lake(tmp_path / "centre"), make_lake(tmp_path / "elsewhere")
     invitation = server.invitation
+    key = key_of(invitation.folder, ON_YARN)
     options = [
         *("--lake", hdfs_lake.uri, "--site", ON_YARN, "--config", str(file), "--engine", "horovod", "--ranks", "2"),
         *("--superlink", invitation.address, "--root-certificates", str(invitation.authority)),
-        *("--key", str(invitation.key(ON_YARN)), "--coordinator-key", str(invitation.audit_key)),
+        *("--key", str(key), "--coordinator-key", str(invitation.audit_key)),
     ]
     client = start(cluster, "federated_client", options, mode="client", code=code)
     assert client.stdout is not None
@@ -83,7 +86,7 @@ def test_a_hospital_takes_part_from_its_own_yarn(
         assert len(containers) == 2, "each rank in a container of its own"
         staged = [Path(path).name for path in hdfs_lake.fs.find("/user")]
         assert any(name.endswith(".zip") for name in staged), "this is where a submission puts its files"
-        assert invitation.key(ON_YARN).name not in staged
+        assert key.name not in staged
         with clients(invitation, {LOCAL: lakes[LOCAL]}, file, ROOT / "jobs" / "federated_client.py") as local:
             summary = run_app(server, centre, config, "test.yaml", local.check)
         client.wait(60)

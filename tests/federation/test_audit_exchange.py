@@ -15,8 +15,8 @@ from oncotrain.federation.conduct import conduct
 from oncotrain.federation.coordinator_account import CoordinatorAccount
 from oncotrain.federation.counterpart import verify_against
 from oncotrain.federation.digest import model_sha256
-from oncotrain.federation.heads import COORDINATOR, Signer, load_public_key
-from oncotrain.federation.keys import make_audit_key, make_site_key
+from oncotrain.federation.heads import Signer
+from oncotrain.federation.keys import COORDINATOR, load_public_key, make_audit_key, make_site_key
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.site import answer

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from oncotrain import cli
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.heads import Signer, load_public_key
-from oncotrain.federation.keys import make_site_key
+from oncotrain.federation.heads import Signer
+from oncotrain.federation.keys import load_public_key, make_site_key
 from oncotrain.federation.witness import WITNESSED
 from oncotrain.lake import audit
 from oncotrain.lake.filesystem import Lake

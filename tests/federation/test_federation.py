@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import Invitation
+from oncotrain.federation.coordinator import Invitation, prepare
 from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.local import clients
+from oncotrain.federation.local import clients, enroll
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
@@ -60,9 +60,11 @@ def finished(published: Mapping[str, Lake], tmp_path_factory: pytest.TempPathFac
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     [port] = free_ports(1)
     invitation = Invitation(root / "work", f"127.0.0.1:{port}")
+    prepare(invitation.folder, ["127.0.0.1"])
+    enroll(invitation.folder, sites)
     command = [
         *(*trace_into(root / f"{COORDINATOR}.trace"), sys.executable, str(JOBS / "federated_server.py")),
-        *("--lake", centre.uri, "--config", str(file), "--sites", ",".join(sites)),
+        *("--lake", centre.uri, "--config", str(file)),
         *("--superlink-port", str(port), "--work", str(invitation.folder)),
     ]
     log = root / f"{COORDINATOR}.log"

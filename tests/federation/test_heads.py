@@ -1,13 +1,13 @@
 """Signatures of audit heads: by the right key over the very head, or refused."""
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pydantic import ValidationError
 
 from oncotrain.errors import UserError
-from oncotrain.federation.heads import COORDINATOR, SignedHead, Signer, load_public_key
-from oncotrain.federation.keys import make_audit_key, make_site_key
+from oncotrain.federation.heads import SignedHead, Signer
+from oncotrain.federation.keys import COORDINATOR, load_public_key, make_audit_key, make_site_key
 from oncotrain.lake.audit import Head
 
 SITE = "uz-leuven"
@@ -61,15 +61,17 @@ def test_only_the_owner_reads_the_coordinators_key(tmp_path):
 
 def test_files_that_hold_no_such_key_are_named(tmp_path):
     path = tmp_path / "some.key"
-    with pytest.raises(UserError, match=r"some\.key: is no private key in OpenSSH format"):
+    with pytest.raises(UserError, match=r"some\.key: cannot be read \(No such file"):
         Signer.load(SITE, path)
     path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"some\.key: is no private key in OpenSSH format"):
+        Signer.load(SITE, path)
     with pytest.raises(UserError, match=r"some\.key: is no public key in OpenSSH format"):
         load_public_key(path)
-    key = ed25519.Ed25519PrivateKey.generate()
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    with pytest.raises(UserError, match="must hold an elliptic-curve key, found Ed25519PrivateKey"):
-        Signer.load(SITE, path)
-    path.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
-    with pytest.raises(UserError, match="must hold an elliptic-curve key, found Ed25519PublicKey"):
-        load_public_key(path)
+    for key in (ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())):
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+        with pytest.raises(UserError, match=r"some\.key: is not an elliptic-curve key on NIST P-384"):
+            Signer.load(SITE, path)
+        path.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+        with pytest.raises(UserError, match=r"some\.key: is not an elliptic-curve key on NIST P-384"):
+            load_public_key(path)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.heads import COORDINATOR
+from oncotrain.federation.keys import COORDINATOR
 from oncotrain.federation.progress import Progress, read_progress, seconds_left, write_progress
 from oncotrain.federation.progress_table import progress_table
 from oncotrain.federation.rounds import Rounds

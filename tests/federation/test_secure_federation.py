@@ -15,9 +15,8 @@ import pytest
 import yaml
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import Invitation
-from oncotrain.federation.keys import make_site_key
-from oncotrain.federation.local import clients, sign_roster
+from oncotrain.federation.coordinator import Invitation, prepare
+from oncotrain.federation.local import clients, enroll, sign_roster
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
@@ -67,13 +66,12 @@ def finished(published: Mapping[str, Lake], tmp_path_factory: pytest.TempPathFac
     config = federated_config("drug_response", {"rounds": 3, "secure_aggregation": {"threshold": 2}})
     (root / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
     work = root / "work"
-    work.mkdir(mode=0o700)
-    for site in sites:
-        make_site_key(work, site)
-    sign_roster(work, list(sites))
+    prepare(work, ["127.0.0.1"])
+    enroll(work, sites)
+    sign_roster(work)
     [port] = free_ports(1)
     invitation = Invitation(work, f"127.0.0.1:{port}")
-    arguments = ["--lake", centre.uri, "--sites", ",".join(sites), "--superlink-port", str(port)]
+    arguments = ["--lake", centre.uri, "--superlink-port", str(port)]
     log, log_again = root / "first.log", root / "second.log"
     with server(root, arguments, log) as first:
         while "SuperLink behind" not in log.read_text():

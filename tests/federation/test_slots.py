@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from oncotrain.federation.conduct import conduct
-from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
-from oncotrain.federation.local import clients
+from oncotrain.federation.coordinator import Coordinator, coordinator, prepare, run_app
+from oncotrain.federation.local import clients, enroll
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
@@ -35,7 +35,10 @@ CLIENT = ROOT / "jobs" / "federated_client.py"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
     [port] = free_ports(1)
-    with coordinator(tmp_path_factory.mktemp("server") / "work", [TWO, ONE], "127.0.0.1", port) as server:
+    work = tmp_path_factory.mktemp("server") / "work"
+    prepare(work, ["127.0.0.1"])
+    enroll(work, [TWO, ONE])
+    with coordinator(work, "127.0.0.1", port) as server:
         yield server
 
 

@@ -18,25 +18,27 @@ import pytest
 import yaml
 
 from oncotrain.errors import DataError, UserError
+from oncotrain.federation import certificates
 from oncotrain.federation import coordinator as coordinator_module
-from oncotrain.federation import keys
 from oncotrain.federation import superlink as superlink_module
+from oncotrain.federation.admission import admitted, as_lines
+from oncotrain.federation.certificates import ServerCertificate, make_server_certificate
 from oncotrain.federation.connection import joined, require_coordinator
-from oncotrain.federation.coordinator import Coordinator, coordinator, run_app
+from oncotrain.federation.coordinator import Coordinator, run_app
 from oncotrain.federation.gateway import ACCESS
 from oncotrain.federation.job import LOG
-from oncotrain.federation.keys import ServerCertificate, make_server_certificate, make_site_key
+from oncotrain.federation.keys import load_public_key, make_site_key, openssh, public_half
 from oncotrain.federation.local import clients
 from oncotrain.federation.refusal import Refusal
 from oncotrain.federation.site import take_part
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
+from support.coordinators import CLIENT, own_key, started
 from support.federation import federated_config
 from support.lakes import make_lake
 
 pytestmark = pytest.mark.timeout(300)
 
-CLIENT = Path(__file__).parents[2] / "jobs" / "federated_client.py"
 IDLE_APP = """
 from flwr.serverapp import ServerApp
 from flwr.clientapp import ClientApp
@@ -51,7 +53,7 @@ def main(grid, context):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
-    with coordinator(tmp_path_factory.mktemp("work"), ["uz-leuven"], "127.0.0.1", free_ports(1)[0]) as running:
+    with started(tmp_path_factory.mktemp("work"), free_ports(1)[0]) as running:
         yield running
 
 
@@ -127,7 +129,7 @@ def test_a_port_in_use_is_said_with_the_servers_last_words(server, tmp_path):
     port = int(server.invitation.address.rpartition(":")[2])
     with (
         pytest.raises(UserError, match="Address already in use"),
-        coordinator(tmp_path / "work", ["uz-leuven"], "127.0.0.1", port),
+        started(tmp_path / "work", port),
     ):
         pass
 
@@ -135,11 +137,11 @@ def test_a_port_in_use_is_said_with_the_servers_last_words(server, tmp_path):
 def test_a_client_whose_spark_submit_is_ended_ends(server, sites, tmp_path):
     config, site = tmp_path / "config.yaml", "uz-leuven"
     config.write_text(yaml.safe_dump(federated_config("drug_response").model_dump(mode="json")))
-    with clients(server.invitation, {site: sites[site]}, config, CLIENT) as started:
-        wait_until(lambda: "ready" in started.logs[site].read_text())
-        assert "federated_client.py" in commands_with(server.invitation.key(site))
-        started.processes[site].terminate()
-        wait_until(lambda: not commands_with(server.invitation.key(site)))
+    with clients(server.invitation, {site: sites[site]}, config, CLIENT) as running:
+        wait_until(lambda: "ready" in running.logs[site].read_text())
+        assert "federated_client.py" in commands_with(own_key(server))
+        running.processes[site].terminate()
+        wait_until(lambda: not commands_with(own_key(server)))
 
 
 def commands_with(argument: Path) -> str:
@@ -214,15 +216,15 @@ except UserError as error:
 )
 def test_a_wrong_clock_is_said_in_words(clock, message, server):
     command = ["faketime", "-f", clock, sys.executable, "-c", JOIN, server.invitation.address]
-    files = [str(server.invitation.authority), str(server.invitation.key("uz-leuven"))]
+    files = [str(server.invitation.authority), str(own_key(server))]
     done = subprocess.run([*command, *files], capture_output=True, text=True, timeout=120, check=True)
     assert message in done.stdout
 
 
 def test_a_removed_site_is_refused_from_the_next_request_on(server, tmp_path):
     key = make_site_key(tmp_path, "basel")
-    before = {site: server.invitation.folder / f"{site}.key.pub" for site in server.nodes.values()}
-    nodes = server.link.admit({**before, "basel": tmp_path / "basel.key.pub"})
+    before = as_lines(admitted(server.invitation.folder))
+    nodes = server.link.admit({**before, "basel": openssh(load_public_key(public_half(key)))})
     assert set(server.nodes) < set(nodes), "who was admitted before keeps the number"
 
     def take_part_until_removed() -> None:
@@ -243,9 +245,7 @@ def never(*_: object) -> Refusal:
 def test_a_message_of_an_app_that_is_not_on_the_list_is_refused(server, tmp_path):
     def client() -> None:
         invitation = server.invitation
-        with joined(
-            invitation.address, invitation.authority, invitation.key("uz-leuven"), frozenset(["0" * 64])
-        ) as node:
+        with joined(invitation.address, invitation.authority, own_key(server), frozenset(["0" * 64])) as node:
             node.serve(never, over.is_set)
 
     over = threading.Event()
@@ -262,7 +262,7 @@ def test_a_message_of_an_app_that_is_not_on_the_list_is_refused(server, tmp_path
 
 
 def test_an_expired_certificate_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(keys, "VALIDITY", timedelta(minutes=-1))
+    monkeypatch.setattr(certificates, "VALIDITY", timedelta(minutes=-1))
     files = ServerCertificate.in_folder(tmp_path)
     make_server_certificate(files, ["127.0.0.1"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -284,8 +284,8 @@ def test_without_tls_nothing_is_served(server):
 
 def test_a_site_leaves_at_once_where_the_coordinator_has_ended(tmp_path):
     with ExitStack() as site:
-        with coordinator(tmp_path / "work", ["uz-leuven"], "127.0.0.1", free_ports(1)[0]) as ending:
+        with started(tmp_path / "work", free_ports(1)[0]) as ending:
             at = ending.invitation
-            site.enter_context(joined(at.address, at.authority, at.key("uz-leuven"), frozenset()))
+            site.enter_context(joined(at.address, at.authority, own_key(ending), frozenset()))
         began = time.monotonic()
     assert time.monotonic() - began < 10

@@ -52,7 +52,7 @@ def parties(
             prefix = network.inside(site)
             if site == HADOOP:
                 hadoop = stack.enter_context(hospital_hadoop(root / site, prefix))
-                found[site] = Party(hadoop.copy_lake(lake), prefix, "yarn", hadoop.variables)
+                found[site] = Party(hadoop.copy_lake(lake), prefix, "yarn", hadoop.variables, ranks=2)
             else:
                 found[site] = Party(lake.uri, prefix, stack.enter_context(standalone(root / site, prefix)))
         yield found

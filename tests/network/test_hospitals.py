@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from oncotrain.federation.coordinator import Invitation
+from oncotrain.federation.keys import public_half
+from oncotrain.federation.local import key_of
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.state import get_parameters
@@ -119,11 +121,13 @@ def test_both_use_cases_train_at_every_hospital(finished):
 
 def test_both_sides_kept_the_same_account(finished, network, parties):
     centre = parties[COORDINATOR].lake
-    key = finished.invitations["histology"].folder
+    work = finished.invitations["histology"].folder
     for site in network.names:
         lake = parties[site].lake
         if lake.startswith("file"):
-            network.run(site, *verify(lake, site), "--against", centre, "--public-key", f"{key / site}.key.pub")
+            network.run(
+                site, *verify(lake, site), "--against", centre, "--public-key", str(public_half(key_of(work, site)))
+            )
         else:
             network.run(site, *verify(lake, site))
 

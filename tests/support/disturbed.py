@@ -9,7 +9,8 @@ from pyspark.sql import SparkSession
 
 from oncotrain.config.training import RunConfig
 from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.heads import load_public_key
+from oncotrain.federation.keys import load_public_key, public_half
+from oncotrain.federation.local import key_of
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from support.datasets import write_samples
@@ -54,7 +55,7 @@ def require_same_accounts(federation: Federation) -> None:
     """Each chain is whole, has every head that the other side kept of it, and a line for every round trained."""
     folder, lakes = federation.invitation.folder, {party: Lake(each.lake) for party, each in federation.parties.items()}
     for site in federation.sites:
-        assert verify_against(lakes[site], site, lakes[COORDINATOR], load_public_key(folder / f"{site}.key.pub"))
+        assert verify_against(lakes[site], site, lakes[COORDINATOR], load_public_key(public_half(key_of(folder, site))))
         assert verify_against(
             lakes[COORDINATOR], COORDINATOR, lakes[site], load_public_key(federation.invitation.audit_key)
         )

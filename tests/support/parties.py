@@ -15,10 +15,11 @@ from typing import Any, Self
 import yaml
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import Invitation
+from oncotrain.federation.coordinator import Invitation, prepare
+from oncotrain.federation.keys import COORDINATOR
+from oncotrain.federation.local import enroll, key_of
 from oncotrain.federation.process import running
 
-COORDINATOR = "coordinator"
 READY = "SuperLink behind"
 """What the coordinator's log says when sites may come."""
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -33,6 +34,8 @@ class Party:
     prefix: Sequence[str] = ()
     master: str = "local[1]"
     variables: Mapping[str, str] = field(default_factory=dict)
+    ranks: int = 1
+    """Processes that train there, in Spark's executors where they are several."""
     coordinator: str = ""
     """Where it believes the coordinator to be; by default, where that is."""
 
@@ -74,9 +77,11 @@ class Job:
 def coordinator_job(party: Party, invitation: Invitation, config: Path, sites: Sequence[str]) -> Iterator[Job]:
     """`federated_server.py`; its log goes on where an earlier one ended."""
     host, port = invitation.address.split(":")
+    prepare(invitation.folder, [host, "127.0.0.1"])
+    enroll(invitation.folder, sites)
     options = [
-        *("--lake", party.lake, "--config", str(config), "--sites", ",".join(sites)),
-        *("--superlink-host", host, "--superlink-port", port, "--work", str(invitation.folder)),
+        *("--lake", party.lake, "--config", str(config), "--work", str(invitation.folder)),
+        *("--superlink-host", host, "--superlink-port", port),
     ]
     command = [*party.prefix, sys.executable, str(JOBS / "federated_server.py"), *options]
     log = invitation.folder.with_suffix(".log")
@@ -95,7 +100,8 @@ def site_job(
     options = [
         *("--lake", party.lake, "--site", site, "--config", str(config)),
         *("--superlink", party.coordinator or invitation.address, "--root-certificates", str(invitation.authority)),
-        *("--key", str(invitation.key(site)), "--coordinator-key", str(invitation.audit_key)),
+        *("--key", str(key_of(invitation.folder, site)), "--coordinator-key", str(invitation.audit_key)),
+        *("--engine", "single" if party.ranks == 1 else "horovod", "--ranks", str(party.ranks)),
     ]
     command = [*party.prefix, _SPARK_SUBMIT, *spark, str(script), *options]
     variables = {"SPARK_LOCAL_DIRS": str(scratch), "SPARK_LOCAL_HOSTNAME": "localhost", "SPARK_LOCAL_IP": "127.0.0.1"}

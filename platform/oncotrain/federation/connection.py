@@ -13,8 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from flwr.cli.build import build_fab_from_files
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
@@ -27,14 +25,15 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from oncotrain.errors import UserError
+from oncotrain.federation.keys import load_private_key
 from oncotrain.federation.node import Node
 from oncotrain.federation.superlink import reach
 from oncotrain.log import get_logger
 
 PATIENCE = 900.0
 """Seconds that a coordinator may be away, as for a restart."""
-CLOCK_TOLERANCE = 60.0
-"""Seconds. Flower admits signatures that are not older than that."""
+CLOCK_AHEAD, CLOCK_BEHIND = 5.0, 305.0
+"""Seconds. Flower admits signatures of this age, and from a clock that is so far ahead."""
 TAKEOVER_SECONDS = 90.0
 """How long a site that was killed may be held for online: Flower gives it up after two heartbeats of 30 s."""
 ABSENCE_SECONDS = 3.0
@@ -50,24 +49,25 @@ def installed_app() -> str:
 
 
 @contextmanager
-def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> Iterator[Node]:
+def joined(
+    address: str, authority: Path, key: Path, apps: frozenset[str], patience: float = PATIENCE
+) -> Iterator[Node]:
     """This site, online at the coordinator at `address` (``host:port``), until the context is left.
 
     Args:
         authority: Certificate of the authority that signed the coordinator's.
         key: The site's private key (OpenSSH, P-384), whose public half the coordinator has registered.
+        patience: Seconds that a coordinator may be away, as for a restart.
 
     Raises UserError in words if the coordinator does not admit the site.
     """
-    private = load_ssh_private_key(key.read_bytes(), password=None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise UserError(f"--key {key}: is not an elliptic-curve key; the coordinator makes the right one")
+    private = load_private_key(key)
     public = private.public_key()
     retry = RetryInvoker(
         lambda: exponential(max_delay=10),
         (httpx.TransportError, httpx.HTTPStatusError),
         max_tries=None,
-        max_time=PATIENCE,
+        max_time=patience,
         should_giveup=_is_final,
     )
     fleet = partial(
@@ -78,7 +78,7 @@ def joined(address: str, authority: Path, key: Path, apps: frozenset[str]) -> It
         interceptors=[NodeAuthHttpInterceptor(private, public)],
     )
     # What keeps the connection up must not wait for a coordinator that has ended: nobody could leave.
-    with _in_words(address, key), fleet(retry_invoker=retry) as client, fleet() as impatient:
+    with _in_words(address, key, patience), fleet(retry_invoker=retry) as client, fleet() as impatient:
         activation = ActivateNodeRequest(
             public_key=public_key_to_bytes(public), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
@@ -140,25 +140,35 @@ def _is_final(error: Exception) -> bool:
 
 
 @contextmanager
-def _in_words(address: str, key: Path) -> Iterator[None]:
+def _in_words(address: str, key: Path, patience: float) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
+        if error.response.status_code in _AWAY:
+            raise UserError(f"the coordinator at {address} is gone: its gateway answers alone") from None
         raise UserError(f"the coordinator at {address} refused {_reason(error.response, key)}") from None
     except httpx.TransportError as error:
-        raise UserError(f"the coordinator at {address} is gone: no answer for {PATIENCE:.0f} s ({error})") from None
+        raise UserError(f"the coordinator at {address} is gone: no answer for {patience:.0f} s ({error})") from None
 
 
 def _reason(response: httpx.Response, key: Path) -> str:
-    sent = response.headers.get("date")
-    skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds() if sent else 0.0
-    if abs(skew) > CLOCK_TOLERANCE:
-        side = "ahead of" if skew > 0 else "behind"
-        return f"this machine: its clock is {abs(skew) / 60:.1f} minutes {side} the coordinator's; set it (chrony, NTP)"
+    wrong = wrong_clock(response.headers)
+    if wrong:
+        return f"this machine: {wrong}"
     return (
         f"--key {key}: its public half must be registered there, not removed since, and no other client may use it "
         f"(HTTP {response.status_code})"
     )
+
+
+def wrong_clock(headers: httpx.Headers) -> str:
+    """What is wrong with this machine's clock, by the coordinator's in an answer's `headers`; empty if nothing is."""
+    sent = headers.get("date")
+    skew = (datetime.now(UTC) - parsedate_to_datetime(sent)).total_seconds() if sent else 0.0
+    if -CLOCK_BEHIND < skew < CLOCK_AHEAD + 1:  # the header's seconds are whole ones
+        return ""
+    side = "ahead of" if skew > 0 else "behind"
+    return f"its clock is {abs(skew) / 60:.1f} minutes {side} the coordinator's; set it (chrony, NTP)"
 
 
 def require_coordinator(address: str, authority: Path) -> None:

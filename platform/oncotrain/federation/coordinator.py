@@ -10,10 +10,11 @@ from typing import Any
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
+from oncotrain.federation.admission import admitted, as_lines
+from oncotrain.federation.certificates import ServerCertificate, make_server_certificate
 from oncotrain.federation.gateway import gateway
-from oncotrain.federation.heads import COORDINATOR
 from oncotrain.federation.job import LOG, Job, Outcome, read_outcome, write_job
-from oncotrain.federation.keys import ServerCertificate, make_audit_key, make_server_certificate, make_site_key
+from oncotrain.federation.keys import COORDINATOR, make_audit_key
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.superlink import SuperLink, free_ports, superlink
 from oncotrain.lake.filesystem import Lake
@@ -42,57 +43,82 @@ class Invitation:
         """The public key by which the coordinator signs its audit."""
         return self.folder / f"{COORDINATOR}.key.pub"
 
-    def key(self, site: str) -> Path:
-        """The private key by which the coordinator knows `site`."""
-        return self.folder / f"{site}.key"
-
 
 @dataclass(frozen=True)
 class Coordinator:
-    """A running server, and the sites that it admits by node number."""
+    """A running server, and the sites that it admitted when it started, by node number."""
 
     link: SuperLink
     nodes: dict[int, str]
     invitation: Invitation
 
 
-@contextmanager
-def coordinator(work: Path, sites: Sequence[str], host: str, port: int) -> Iterator[Coordinator]:
-    """A server that listens on `host:port` and admits `sites`, for as long as the context lasts.
+def prepare(work: Path, hosts: Sequence[str]) -> None:
+    """Make the folder `work` (mode 0700) that of a coordinator known as `hosts`, unless it is one.
 
-    Certificates and keys are made in the folder `work` (mode 0700) unless they are there from an earlier start: each
-    site is given its own `<site>.key` and everybody's `authority.pem` and `coordinator.key.pub`.
-
-    Raises UserError if the server does not start.
+    It gets an authority, a server certificate and the key that signs the coordinator's audit.
     """
     work.mkdir(mode=0o700, parents=True, exist_ok=True)
     work.chmod(0o700)
     certificate = ServerCertificate.in_folder(work)
     if not certificate.key.exists():
-        make_server_certificate(certificate, list(dict.fromkeys([host, "localhost", "127.0.0.1"])))
+        make_server_certificate(certificate, hosts)
     if not (work / f"{COORDINATOR}.key").exists():
         make_audit_key(work)
-    for site in sites:
-        if not (work / f"{site}.key").exists():
-            make_site_key(work, site)
-    address = f"{host}:{port}"
-    invitation = Invitation(work, address)
+
+
+@contextmanager
+def coordinator(work: Path, host: str, port: int) -> Iterator[Coordinator]:
+    """A server that listens on `host:port` and admits the sites of the folder `work`, while the context lasts.
+
+    Raises UserError if `prepare` has not made the folder, nobody is admitted there, or the server does not start.
+    """
+    certificate = ServerCertificate.in_folder(work)
+    if not certificate.key.exists():
+        raise UserError(f"{work}: is no coordinator's folder; type: oncotrain coordinator init --host NAME")
+    keys = admitted(work)
+    if not keys:
+        raise UserError(f"{work}: no site is admitted; type: oncotrain coordinator admit NAME PUBLIC_KEY")
+    invitation = Invitation(work, f"{host}:{port}")
     with (
         superlink(work, certificate, free_ports(1)[0]) as link,
-        gateway(work, certificate, address, link.address),
+        gateway(work, certificate, invitation.address, link.address),
     ):
-        nodes = link.admit({site: work / f"{site}.key.pub" for site in sites})
+        nodes = link.admit(as_lines(keys))
         get_logger(stage="federate").info(
-            "SuperLink behind %s; each site needs %s, %s and its own of %s",
-            *(address, invitation.authority, invitation.audit_key, ", ".join(f"{site}.key" for site in sites)),
+            "SuperLink behind %s admits %s; each site needs %s and %s",
+            *(invitation.address, ", ".join(keys), invitation.authority, invitation.audit_key),
         )
         yield Coordinator(link, nodes, invitation)
+
+
+class Door:
+    """Lets a running server follow its folder: who was removed there is shut out, who was admitted may come in."""
+
+    def __init__(self, server: Coordinator) -> None:
+        self.server, self._seen = server, as_lines(admitted(server.invitation.folder))
+
+    def follow(self) -> None:
+        """Look once. What cannot be read is logged and changes nothing."""
+        log = get_logger(stage="federate")
+        try:
+            wanted = as_lines(admitted(self.server.invitation.folder))
+            if wanted == self._seen:
+                return
+            self._seen = wanted
+            self.server.link.admit(wanted)
+            log.info("admitted are now: %s", ", ".join(wanted) or "none")
+        except UserError as error:
+            self.server.link.require_alive()
+            log.error("who is admitted stays as it was: %s", error)
 
 
 def run_app(
     server: Coordinator, lake: Lake, config: RunConfig, source: str, check: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """Submit the run, wait until it ends, and return its summary; `check` is called all the while and may raise.
+
+    Sites that are removed meanwhile are shut out at once; those that are admitted join the next run.
 
     Raises:
         UserError: The run's own, or the server ended.
@@ -101,11 +127,12 @@ def run_app(
     work = server.invitation.folder
     job = write_job(work, Job(lake=lake.uri, config=config, source=source, nodes=server.nodes))
     run = server.link.submit({"job": str(job)})
-    log = _Tail(work / LOG)
+    log, door = _Tail(work / LOG), Door(server)
     next_status = time.monotonic() + STATUS_SECONDS
     while (outcome := read_outcome(work)) is None:
         check()
         server.link.require_alive()
+        door.follow()
         log.copy()
         if time.monotonic() > next_status:
             status = server.link.status(run)
@@ -117,16 +144,14 @@ def run_app(
     return _summary(outcome)
 
 
-def federate(
-    lake: Lake, config: RunConfig, sites: Sequence[str], *, source: str, work: Path, host: str, port: int
-) -> dict[str, Any]:
-    """Train one model with `sites`, whose clients are started elsewhere; the run's directory is in `lake`.
+def federate(lake: Lake, config: RunConfig, *, source: str, work: Path, host: str, port: int) -> dict[str, Any]:
+    """Train one model with the sites admitted in `work`, whose clients are started elsewhere; the run is in `lake`.
 
     Raises UserError or DataError as `run_app` and `coordinator` do.
     """
     require_layout(lake)
     federated_section(config, source)
-    with coordinator(work, sites, host, port) as server:
+    with coordinator(work, host, port) as server:
         return run_app(server, lake, config, source)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from oncotrain.errors import UserError
 from oncotrain.federation.digest import Digest, digest
-from oncotrain.federation.heads import COORDINATOR, PublicKey, SignedHead, Signer
+from oncotrain.federation.heads import SignedHead, Signer
+from oncotrain.federation.keys import COORDINATOR, PublicKey
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.refusal import Refusal, name_of
 from oncotrain.federation.site_account import run_and_round, whole_number

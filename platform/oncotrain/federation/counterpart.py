@@ -1,10 +1,12 @@
 """A chain held against the heads of it that the other side kept: finds what a chain alone cannot show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from oncotrain.errors import DataError
-from oncotrain.federation.heads import PublicKey, SignedHead, fingerprint
+from oncotrain.federation.heads import SignedHead
+from oncotrain.federation.keys import PublicKey
+from oncotrain.federation.rotation import linked_keys
 from oncotrain.federation.witness import witnessed
 from oncotrain.lake.audit import chain_path, read, verify
 from oncotrain.lake.filesystem import Lake
@@ -20,7 +22,8 @@ class Kept(NamedTuple):
 def verify_against(lake: Lake, site: str, other: Lake, key: PublicKey | None = None) -> list[Kept]:
     """Find every head of the chain of `site` that any chain of `other` keeps at its number in the chain in `lake`.
 
-    With `key`, heads of other keys (of another federation, say) are left out and signatures are checked.
+    With `key`, signatures are checked, and heads of other keys (of another federation, say) are left out, but for keys
+    that lines of the chain hand over to or from `key`.
 
     Returns:
         The heads, by number.
@@ -29,7 +32,8 @@ def verify_against(lake: Lake, site: str, other: Lake, key: PublicKey | None = N
         DataError: A chain is broken, its tail was cut, or it was rewritten: which line. Or no head is kept.
     """
     verify(lake, site)
-    kept = sorted(_kept(other, site, key), key=lambda each: each.head.number)
+    keys = linked_keys(site, read(lake, site), key) if key else None
+    kept = sorted(_kept(other, site, keys), key=lambda each: each.head.number)
     if not kept:
         raise DataError(f"{other.uri}: keeps no head of the audit of {site}{' by this key' if key else ''}")
     path, lines, agreed = chain_path(lake, site), read(lake, site), 0
@@ -47,16 +51,16 @@ def verify_against(lake: Lake, site: str, other: Lake, key: PublicKey | None = N
     return kept
 
 
-def _kept(lake: Lake, site: str, key: PublicKey | None) -> Iterator[Kept]:
+def _kept(lake: Lake, site: str, keys: Mapping[str, PublicKey] | None) -> Iterator[Kept]:
     """Raises DataError if a chain of `lake` is broken, or a head is not signed as it says."""
     chains = [name.removesuffix(".jsonl") for name in lake.list("audit") if name.endswith(".jsonl")]
     for chain in chains:
         verify(lake, chain)
         for number, head in witnessed(site, read(lake, chain)):
             kept = Kept(head, f"{chain_path(lake, chain)}, line {number + 1},")
-            if key is None:
+            if keys is None:
                 yield kept
-            elif head.key == fingerprint(key):
-                if not head.is_signed_by(key):
+            elif head.key in keys:
+                if not head.is_signed_by(keys[head.key]):
                     raise DataError(f"{kept.place} keeps a head that is not signed by the key it names")
                 yield kept

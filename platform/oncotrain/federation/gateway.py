@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import ServerCertificate
+from oncotrain.federation.certificates import THIS_MACHINE, ServerCertificate
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.superlink import START_SECONDS, reach
 
@@ -55,6 +55,9 @@ http {
     client_max_body_size 16m;
     client_body_buffer_size 8m;
     proxy_buffers 64 128k;
+    # A node signs the time of a request, and Flower takes a signature for five minutes: the first minute, only once.
+    limit_req_zone $$http_flwr_signature zone=signatures:10m rate=1r/m;
+    limit_req_status 409;
     upstream superlink { server $superlink; keepalive 32; }
     server {
         listen $listen ssl;
@@ -63,10 +66,11 @@ http {
         ssl_protocols TLSv1.2 TLSv1.3;
         location ~ ^/v1/fleet/($routes)$$ {
             limit_except POST { deny all; }
+            limit_req zone=signatures;
             proxy_pass https://superlink;
             proxy_ssl_verify on;
             proxy_ssl_trusted_certificate $authority;
-            proxy_ssl_name localhost;
+            proxy_ssl_name $name;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
         }
@@ -98,17 +102,19 @@ def gateway(work: Path, certificate: ServerCertificate, address: str, superlink:
             certificate=certificate.certificate,
             key=certificate.key,
             authority=certificate.authority,
+            name=THIS_MACHINE,
             routes="|".join(NODE_ROUTES),
         ),
         encoding="utf-8",
     )
-    command = [_nginx(), "-p", str(home), "-e", "stderr", "-c", str(configuration)]
+    command = [nginx(), "-p", str(home), "-e", "stderr", "-c", str(configuration)]
     with running(command, environment=os.environ, log=work / LOG) as process:
         _wait_until_it_answers(process, address, certificate.authority, work / LOG)
         yield
 
 
-def _nginx() -> str:
+def nginx() -> str:
+    """Path of the program. Raises UserError if it is not installed."""
     found = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
         raise UserError("nginx is not installed; type: make setup, or sudo apt-get install nginx-light")
@@ -121,7 +127,7 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], address: str, autho
         if process.poll() is not None:
             raise UserError(f"the gateway at {address} ended; {log} ends with:\n{last_lines(log)}")
         try:
-            return reach(address, authority)
+            return reach(address, authority, THIS_MACHINE)
         except OSError:
             time.sleep(0.1)
     raise UserError(f"the gateway at {address} did not answer within {START_SECONDS:.0f} s; see {log}")

@@ -4,35 +4,25 @@ A key goes with one chain: whoever starts a chain anew makes a new key, or is ta
 """
 
 import base64
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_ssh_private_key,
-    load_ssh_public_key,
-)
 from pydantic import Field
 
 from oncotrain.config import Frozen
-from oncotrain.errors import UserError
+from oncotrain.federation.keys import PrivateKey, PublicKey, fingerprint, load_private_key
 from oncotrain.lake.audit import Head
 from oncotrain.lake.manifest import canonical_json
 
 HEAD = "head"
 """Key of a message's body under which the sender's signed head travels, as JSON text."""
-COORDINATOR = "coordinator"
-"""The name of the coordinator's chain; no site has it."""
 _PURPOSE = "oncotrain audit head"
 """Signed with every head, so that no other use of a key yields one."""
 
-PublicKey = ec.EllipticCurvePublicKey
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -65,40 +55,18 @@ class Signer:
     """Signs the heads of the chain of `site`."""
 
     site: str
-    key: ec.EllipticCurvePrivateKey
+    key: PrivateKey
 
     @classmethod
     def load(cls, site: str, path: Path) -> Self:
         """With the private key in `path`, as `make_site_key` writes it. Raises UserError if it holds none."""
-        try:
-            key = load_ssh_private_key(path.read_bytes(), password=None)
-        except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            raise UserError(f"{path}: is no private key in OpenSSH format ({error})") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise UserError(f"{path}: must hold an elliptic-curve key, found {type(key).__name__}")
-        return cls(site, key)
+        return cls(site, load_private_key(path))
 
     def sign(self, head: Head) -> SignedHead:
         """The signed head."""
         claim = {**head._asdict(), "site": self.site, "key": fingerprint(self.key.public_key())}
         signature = self.key.sign(_signed(claim), ec.ECDSA(hashes.SHA384()))
         return SignedHead(**claim, signature=base64.b64encode(signature).decode())
-
-
-def load_public_key(path: Path) -> PublicKey:
-    """The public key in `path`, such as ``<site>.key.pub``. Raises UserError if it holds none."""
-    try:
-        key = load_ssh_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise UserError(f"{path}: is no public key in OpenSSH format ({error})") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UserError(f"{path}: must hold an elliptic-curve key, found {type(key).__name__}")
-    return key
-
-
-def fingerprint(key: PublicKey) -> str:
-    """SHA-256 of a key's SubjectPublicKeyInfo."""
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
 def _signed(claim: dict[str, Any]) -> bytes:

@@ -1,88 +1,41 @@
-"""Certificates of the coordinator and key pairs of the sites.
+"""Key pairs: a site proves who it is and signs its audit with one, the coordinator signs its own; NIST P-384, OpenSSH.
 
-The coordinator's certificate authority signs one server certificate; sites trust the authority alone. A site proves
-who it is with an elliptic-curve key pair (NIST P-384), whose public half the coordinator registers.
+Each is made where it is used. Its private half never leaves that folder, and others get ``<name>.key.pub``.
 """
 
-import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
 
-from oncotrain.federation.heads import COORDINATOR
+from oncotrain.errors import UserError
 from oncotrain.federation.private_file import write_private
 
-VALIDITY = timedelta(days=365)
+COORDINATOR = "coordinator"
+"""The name of the coordinator's key and of its audit chain; no site has it."""
 
+PublicKey = ec.EllipticCurvePublicKey
+PrivateKey = ec.EllipticCurvePrivateKey
 
-@dataclass(frozen=True)
-class ServerCertificate:
-    """Files of one coordinator: what its server needs, and `authority`, which sites are given."""
-
-    authority: Path
-    certificate: Path
-    key: Path
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> Self:
-        """The files' names in `folder`."""
-        return cls(folder / "authority.pem", folder / "server.pem", folder / "server.key")
-
-
-def make_server_certificate(files: ServerCertificate, hosts: Sequence[str]) -> None:
-    """Make a new authority and a certificate for `hosts` (names or IP addresses), valid for a year.
-
-    The authority's private key signs this one certificate and is forgotten.
-    """
-    now = datetime.now(UTC)
-    authority_key = ec.generate_private_key(ec.SECP384R1())
-    authority_name = _name("oncotrain federation authority")
-    authority = (
-        _certificate(authority_name, authority_name, authority_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA384())
-    )
-    server_key = ec.generate_private_key(ec.SECP384R1())
-    server = (
-        _certificate(_name("oncotrain coordinator"), authority_name, server_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA384())
-    )
-    write_private(files.authority, authority.public_bytes(serialization.Encoding.PEM))
-    write_private(files.certificate, server.public_bytes(serialization.Encoding.PEM))
-    write_private(
-        files.key,
-        server_key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-    )
+_WANTED = "is not an elliptic-curve key on NIST P-384 (ssh-keygen -t ecdsa -b 384)"
 
 
 def make_site_key(folder: Path, site: str) -> Path:
-    """A new key pair in OpenSSH format: ``<site>.key`` (mode 0600), which is returned, and ``<site>.key.pub``."""
+    """A new key pair: ``<site>.key`` (mode 0600), which is returned, and ``<site>.key.pub``."""
     key = ec.generate_private_key(ec.SECP384R1())
-    private, public = folder / f"{site}.key", folder / f"{site}.key.pub"
-    write_private(
-        private,
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        ),
-    )
-    public_bytes = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    write_private(public, public_bytes + f" {site}\n".encode())
+    private = folder / f"{site}.key"
+    write_private(private, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    write_private(public_half(private), f"{openssh(key.public_key())} {site}\n".encode())
     return private
 
 
@@ -91,41 +44,64 @@ def make_audit_key(folder: Path) -> Path:
     return make_site_key(folder, COORDINATOR)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def public_half(private: Path) -> Path:
+    """The file of the public half of the key in the file `private`."""
+    return private.with_name(f"{private.name}.pub")
 
 
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, now: datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        # Sites' clocks may run a little behind the coordinator's.
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + VALIDITY)
-    )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _alternative(host: str) -> x509.GeneralName:
+def load_private_key(path: Path) -> PrivateKey:
+    """The private key in `path`. Raises UserError naming the file if it holds none, or one that is not P-384."""
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+        key = load_ssh_private_key(_read(path), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise UserError(f"{path}: is no private key in OpenSSH format without a pass phrase") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise UserError(f"{path}: {_WANTED}")
+    return key
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """The public key in `path`, such as ``<site>.key.pub``. Raises UserError as `parse_public_key` does."""
+    return parse_public_key(_read(path), str(path))
+
+
+def parse_public_key(content: bytes, what: str) -> PublicKey:
+    """A public key in OpenSSH format. Raises UserError saying that `what` is none, or is not P-384."""
+    try:
+        key = load_ssh_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise UserError(f"{what}: is no public key in OpenSSH format") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise UserError(f"{what}: {_WANTED}")
+    return key
+
+
+def openssh(key: PublicKey) -> str:
+    """A public key as one line without a comment."""
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def fingerprint(key: PublicKey) -> str:
+    """SHA-256 of a key's SubjectPublicKeyInfo, in hexadecimal."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def spoken(hexadecimal: str) -> str:
+    """A fingerprint in groups of four, to be read out over the phone."""
+    return " ".join(hexadecimal[at : at + 4] for at in range(0, len(hexadecimal), 4))
+
+
+def require_own_keys(keys: Mapping[str, PublicKey], what: str) -> None:
+    """Raise UserError, beginning with `what`, if two names have one key."""
+    owners: dict[str, str] = {}
+    for site, key in keys.items():
+        other = owners.setdefault(fingerprint(key), site)
+        if other != site:
+            raise UserError(f"{what}: {other} and {site} have the same key; each site has its own")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None

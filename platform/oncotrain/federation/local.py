@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,19 @@ from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from oncotrain.config.site import SiteConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
+from oncotrain.federation.admission import admit, admitted, as_lines, remove
 from oncotrain.federation.conduct import federated_run, finished
-from oncotrain.federation.coordinator import Invitation, coordinator, run_app
+from oncotrain.federation.coordinator import Invitation, coordinator, prepare, run_app
+from oncotrain.federation.keys import make_site_key, public_half
 from oncotrain.federation.private_file import write_private
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
-from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER
-from oncotrain.federation.secure.roster import make_roster
+from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, write_roster
+from oncotrain.federation.submission import client_command
 from oncotrain.federation.superlink import free_ports
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -52,25 +54,24 @@ def federate_on_this_machine(
     if run.exists("summary.json"):
         return finished(run)
     [port] = free_ports(1)
-    with coordinator(work, list(sites), "127.0.0.1", port) as server:
-        if federated_section(config, source).secure_aggregation:
-            sign_roster(work, list(sites))
+    prepare(work, ["127.0.0.1"])
+    enroll(work, sites)
+    if federated_section(config, source).secure_aggregation:
+        sign_roster(work)
+    with coordinator(work, "127.0.0.1", port) as server:
         shared = work / "config.yaml"
         shared.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         with clients(server.invitation, sites, shared, client) as started:
             return run_app(server, lake, config, source, started.check)
 
 
-def sign_roster(folder: Path, sites: Sequence[str]) -> None:
-    """Write the roster of the sites whose public keys are in `folder`, and the key that signed it, which is forgotten.
+def sign_roster(work: Path) -> None:
+    """Write the roster of the admitted sites, signed by a key that is then forgotten.
 
     For one machine, where all are one party: who can sign a roster can invent sites.
     """
-    consortium = ec.generate_private_key(ec.SECP384R1())
-    public = consortium.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    roster = make_roster({site: (folder / f"{site}.key.pub").read_bytes() for site in sites}, consortium)
-    write_private(folder / CONSORTIUM, public)
-    write_private(folder / ROSTER, roster)
+    keys = {site: line.encode() for site, line in as_lines(admitted(work)).items()}
+    write_roster(work, keys, ec.generate_private_key(ec.SECP384R1()))
 
 
 def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: str) -> RunDirectory:
@@ -79,6 +80,24 @@ def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: st
     name = config.dataset or task.dataset
     datasets = {site: open_dataset(site_lake, name).manifest.sha256 for site, site_lake in sites.items()}
     return federated_run(lake, task, config, federated_section(config, source), datasets)
+
+
+def enroll(work: Path, sites: Iterable[str]) -> None:
+    """Make the key of each site in a folder of its own, unless it is there, and admit these sites, and no others."""
+    for site in sites:
+        key = key_of(work, site)
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not key.exists():
+            make_site_key(key.parent, site)
+        admit(work, site, public_half(key))
+    for site in admitted(work).keys() - set(sites):
+        remove(work, site)
+        key_of(work, site).unlink()  # it is never admitted again
+
+
+def key_of(work: Path, site: str) -> Path:
+    """The private key of a site of this machine, in the site's own folder."""
+    return work / site / f"{site}.key"
 
 
 @contextmanager
@@ -98,19 +117,38 @@ def clients(
     with ExitStack() as stack:
         started = Clients({}, {})
         for site, lake in sites.items():
-            folder = invitation.folder / site
-            folder.mkdir(mode=0o700, exist_ok=True)
+            described = describe(invitation, site, lake, config, client, ranks)
             started.logs[site] = invitation.folder / f"{site}.log"
-            before = [part.format(site=site) for part in prefix]
-            own = ["--lake", lake.uri, "--config", str(config), *_train_on(ranks)]
-            command = [*before, *_submit(client, ranks), *_join(invitation, site), *own]
+            command = [*(part.format(site=site) for part in prefix), *client_command(described)]
             started.processes[site] = stack.enter_context(
-                running(command, environment=_environment(folder), log=started.logs[site])
+                running(command, environment=_environment(described.folder), log=started.logs[site])
             )
         yield started
         for process in started.processes.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(END_SECONDS)
+
+
+def describe(invitation: Invitation, site: str, lake: Lake, config: Path, client: Path, ranks: int = 1) -> SiteConfig:
+    """What would stand in the site's `site.yaml`; the site is handed what the coordinator hands out."""
+    folder = key_of(invitation.folder, site).parent
+    roster = [invitation.folder / name for name in (ROSTER, CONSORTIUM)]
+    hidden = roster[0].exists()
+    for file in (invitation.authority, invitation.audit_key, *(roster if hidden else ())):
+        write_private(folder / file.name, file.read_bytes())
+    return SiteConfig(
+        site=site,
+        lake=lake.uri,
+        coordinator=invitation.address,
+        config=config,
+        folder=folder,
+        job=client,
+        master=f"local[{ranks}]",
+        spark_options=("--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"),
+        engine="single" if ranks == 1 else "horovod",
+        ranks=ranks,
+        secure_aggregation=hidden,
+    )
 
 
 @dataclass(frozen=True)
@@ -128,26 +166,6 @@ class Clients:
                     f"the client of {site} ended with exit code {process.returncode}; {self.logs[site]} ends with:\n"
                     f"{last_lines(self.logs[site])}"
                 )
-
-
-def _submit(client: Path, slots: int) -> list[str]:
-    """spark-submit in client mode on this machine; a session that trains nothing itself needs one slot as well."""
-    options = ["--master", f"local[{slots}]", "--driver-memory", DRIVER_MEMORY, "--conf", "spark.ui.enabled=false"]
-    return [str(Path(sys.executable).parent / "spark-submit"), *options, str(client)]
-
-
-def _train_on(ranks: int) -> list[str]:
-    return ["--engine", "single"] if ranks == 1 else ["--engine", "horovod", "--ranks", str(ranks)]
-
-
-def _join(invitation: Invitation, site: str) -> list[str]:
-    roster = [invitation.folder / name for name in (ROSTER, CONSORTIUM)]
-    return [
-        *("--site", site, "--superlink", invitation.address),
-        *("--root-certificates", str(invitation.authority), "--key", str(invitation.key(site))),
-        *("--coordinator-key", str(invitation.audit_key)),
-        *(["--roster", *map(str, roster)] if roster[0].exists() else []),
-    ]
 
 
 def _environment(folder: Path) -> dict[str, str]:

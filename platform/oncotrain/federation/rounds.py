@@ -16,7 +16,7 @@ from oncotrain.config.secure_aggregation import FROM_THE_MEAN
 from oncotrain.config.training import TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.disclosure import merge_candidates
-from oncotrain.federation.heads import COORDINATOR
+from oncotrain.federation.keys import COORDINATOR
 from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, body_of, from_records, parameters_of, to_records
 from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.progress import Progress, State, seconds_left, write_progress

@@ -8,10 +8,12 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from oncotrain.errors import UserError
+from oncotrain.federation.admission import admitted
 from oncotrain.federation.conduct import conduct
 from oncotrain.federation.coordinator_account import CoordinatorAccount
-from oncotrain.federation.heads import COORDINATOR, Signer, load_public_key
+from oncotrain.federation.heads import Signer
 from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
+from oncotrain.federation.keys import COORDINATOR
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
 from oncotrain.federation.secure.roster import Roster
@@ -37,7 +39,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def _conduct(grid: Grid, job: Job, work: Path) -> dict[str, Any]:
     lake, names = Lake(job.lake), job.nodes.values()
-    keys = {site: load_public_key(work / f"{site}.key.pub") for site in names}
+    keys = {site: key for site, key in admitted(work).items() if site in names}
     account = CoordinatorAccount(lake, names, Signer.load(COORDINATOR, work / f"{COORDINATOR}.key"), keys)
     sites = Sites(grid, job.nodes, federated_section(job.config, job.source).round_deadline, account=account)
     try:

@@ -14,7 +14,8 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation import parcel
 from oncotrain.federation.connection import installed_app, joined, require_coordinator
-from oncotrain.federation.heads import Signer, load_public_key
+from oncotrain.federation.heads import Signer
+from oncotrain.federation.keys import load_public_key
 from oncotrain.federation.policy import allowed_apps
 from oncotrain.federation.process import end_with_spark_submit
 from oncotrain.federation.rank_loop import SiteWork

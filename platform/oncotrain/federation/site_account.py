@@ -11,7 +11,8 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.federation.app_hash import app_sha256
 from oncotrain.federation.budget import BudgetError
 from oncotrain.federation.digest import digest
-from oncotrain.federation.heads import COORDINATOR, HEAD, PublicKey, SignedHead, Signer
+from oncotrain.federation.heads import HEAD, SignedHead, Signer
+from oncotrain.federation.keys import COORDINATOR, PublicKey
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.policy import PolicyError
 from oncotrain.federation.refusal import Refusal

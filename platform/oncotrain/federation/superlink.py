@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from oncotrain.errors import UserError
+from oncotrain.federation.certificates import ServerCertificate
 from oncotrain.federation.flower import environment, executable
-from oncotrain.federation.keys import ServerCertificate
 from oncotrain.federation.process import last_lines, running
 
 APP = Path(__file__).parent / "app"
@@ -37,28 +37,29 @@ class SuperLink:
         self.home.mkdir(mode=0o700, exist_ok=True)
         (self.home / "config.toml").write_text(_connection(self.address, authority), encoding="utf-8")
 
-    def admit(self, public_keys: Mapping[str, Path]) -> dict[int, str]:
-        """Admit these sites, by public key, and nobody else any more; each by the number that Flower gave it.
+    def admit(self, public_keys: Mapping[str, str]) -> dict[int, str]:
+        """Admit these sites, by public key (OpenSSH), and nobody else any more; each by the number that Flower gave it.
 
-        Who was admitted before this server was started again keeps the number, if the key is still the same.
+        Who was admitted before, also by this server before it was started again, keeps the number with the same key.
         """
-        before = self._admitted()
-        wanted = {site: key.read_text(encoding="utf-8") for site, key in public_keys.items()}
-        for site, (node, key) in before.items():
-            if wanted.get(site) != key:
+        nodes = self._admitted()
+        for site, (node, key) in list(nodes.items()):
+            if public_keys.get(site) != key:
                 self.remove(node)
-        kept = {site: node for site, (node, key) in before.items() if wanted.get(site) == key}
+                del nodes[site]
+                self._keep(nodes)
 
-        def register(site: str) -> int:
-            answer = self._flwr("supernode", "register", str(public_keys[site]), _CONNECTION, "--name", site)
-            return int(str(answer["node-id"]))
+        def register(site: str) -> tuple[int, str]:
+            file = self.home / f"{site}.pub"
+            file.write_text(public_keys[site], encoding="utf-8")
+            answer = self._flwr("supernode", "register", str(file), _CONNECTION, "--name", site)
+            return int(str(answer["node-id"])), public_keys[site]
 
-        new = [site for site in wanted if site not in kept]
+        new = [site for site in public_keys if site not in nodes]
         with ThreadPoolExecutor(max(1, len(new))) as pool:
-            nodes = kept | dict(zip(new, pool.map(register, new), strict=True))
-        text = json.dumps({site: [node, wanted[site]] for site, node in nodes.items()})
-        (self.home / _NODES).write_text(text, encoding="utf-8")
-        return {nodes[site]: site for site in wanted}
+            nodes |= dict(zip(new, pool.map(register, new), strict=True))
+        self._keep(nodes)
+        return {nodes[site][0]: site for site in public_keys}
 
     def remove(self, node: int) -> None:
         """Shut a site out, at once: its next request is refused, and its key can never be registered again."""
@@ -68,6 +69,9 @@ class SuperLink:
         """Number and public key of each site that this server's database knows."""
         nodes = self.home / _NODES
         return json.loads(nodes.read_text(encoding="utf-8")) if nodes.exists() else {}
+
+    def _keep(self, nodes: Mapping[str, tuple[int, str]]) -> None:
+        (self.home / _NODES).write_text(json.dumps(nodes), encoding="utf-8")
 
     def submit(self, settings: Mapping[str, str]) -> int:
         """Start a run of the app with these run settings; its number."""
@@ -127,16 +131,17 @@ def superlink(work: Path, certificate: ServerCertificate, port: int) -> Iterator
         yield server
 
 
-def reach(address: str, authority: Path) -> None:
-    """Open and close a TLS connection to ``host:port``.
+def reach(address: str, authority: Path, name: str | None = None) -> None:
+    """Open and close a TLS connection to ``host:port``, whose certificate holds for `name`, by default the host.
 
     Raises OSError (of which ssl.SSLError is one) if nobody answers, or not with a certificate of `authority`.
     """
     host, _, port = address.rpartition(":")
+    host = host.strip("[]")
     context = ssl.create_default_context(cafile=str(authority))
     with (
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10) as connection,
-        context.wrap_socket(connection, server_hostname=host.strip("[]")),
+        socket.create_connection((host, int(port)), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname=name or host),
     ):
         return
 

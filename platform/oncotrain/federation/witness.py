@@ -6,7 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from oncotrain.errors import DataError
-from oncotrain.federation.heads import PublicKey, SignedHead
+from oncotrain.federation.heads import SignedHead
+from oncotrain.federation.keys import PublicKey
 
 WITNESSED = "witnessed"
 """Key of an event under which the other side's head is kept."""

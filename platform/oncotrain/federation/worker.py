@@ -16,7 +16,8 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.budget import require_no_budget, spend
 from oncotrain.federation.disclosure import may_leave
-from oncotrain.federation.heads import PublicKey, SignedHead, Signer
+from oncotrain.federation.heads import SignedHead, Signer
+from oncotrain.federation.keys import PublicKey
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.policy import read_policy, require_allowed
 from oncotrain.federation.progress import Progress, State, seconds_left, write_progress

@@ -1,14 +1,13 @@
 """What a site needs beside its data to hide its updates."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-
 from oncotrain.errors import UserError
-from oncotrain.federation.secure.roster import Roster, load_public_key, read_roster
+from oncotrain.federation.keys import PrivateKey, load_private_key, load_public_key, openssh
+from oncotrain.federation.private_file import write_private
+from oncotrain.federation.secure.roster import Roster, make_roster, read_roster
 
 ROSTER, CONSORTIUM = "roster.json", "consortium.pub"
 """Names of the two files in a participant's folder of keys."""
@@ -18,7 +17,7 @@ ROSTER, CONSORTIUM = "roster.json", "consortium.pub"
 class Credentials:
     """A site's long-term key, which nobody else may have had, and the roster that has its public half."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: PrivateKey
     roster: Roster
 
 
@@ -27,22 +26,19 @@ def read_credentials(key: Path, roster: Path, consortium: Path) -> Credentials:
 
     Raises UserError naming the file that is missing, is no such key, or is a roster that the consortium did not sign.
     """
-    try:
-        private = load_ssh_private_key(_read(key), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise UserError(f"{key}: is no private key in OpenSSH format without a pass phrase") from None
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise UserError(f"{key}: is not an elliptic-curve key")
-    return Credentials(private, load_roster(roster, consortium))
+    return Credentials(load_private_key(key), load_roster(roster, consortium))
 
 
 def load_roster(roster: Path, consortium: Path) -> Roster:
     """The roster in a file. Raises UserError as `read_credentials` does."""
-    return read_roster(_read(roster), load_public_key(_read(consortium), str(consortium)), str(roster))
-
-
-def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        content = roster.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{roster}: cannot be read ({error.strerror})") from None
+    return read_roster(content, load_public_key(consortium), str(roster))
+
+
+def write_roster(folder: Path, keys: Mapping[str, bytes], signer: PrivateKey) -> None:
+    """Write ROSTER and CONSORTIUM for the sites with these public keys (OpenSSH lines)."""
+    write_private(folder / ROSTER, make_roster(keys, signer))
+    write_private(folder / CONSORTIUM, f"{openssh(signer.public_key())} consortium\n".encode())

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
 from oncotrain.errors import UserError
+from oncotrain.federation.keys import PublicKey, openssh, parse_public_key, require_own_keys
 from oncotrain.lake.manifest import canonical_json
 from oncotrain.lake.names import require_slug
 
@@ -26,7 +26,7 @@ _STATEMENT = "oncotrain roster 1"
 class Roster:
     """Sites whose keys were signed together."""
 
-    keys: Mapping[str, ec.EllipticCurvePublicKey]
+    keys: Mapping[str, PublicKey]
     """NIST P-384, by site."""
     sha256: str
     """Of the signed statement; what a round is bound to."""
@@ -41,14 +41,14 @@ def make_roster(keys: Mapping[str, bytes], consortium: ec.EllipticCurvePrivateKe
 
     Raises UserError for a name that is not a site's, a key that is not P-384 or that two sites share.
     """
-    sites = {site: _openssh(_public_key(site, key)) for site, key in keys.items()}
+    sites = {site: openssh(_public_key(site, key)) for site, key in keys.items()}
     statement = _statement(sites)
     _keys(sites)
     signature = sign(consortium, statement)
     return json.dumps({"sites": sites, "signature": signature.hex()}, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def read_roster(content: bytes, consortium: ec.EllipticCurvePublicKey, source: str) -> Roster:
+def read_roster(content: bytes, consortium: PublicKey, source: str) -> Roster:
     """The roster in a file's `content`; `source` is the file's name, for messages.
 
     Raises UserError if it is none, the consortium did not sign it, a key is not P-384, or two sites share one.
@@ -64,23 +64,12 @@ def read_roster(content: bytes, consortium: ec.EllipticCurvePublicKey, source: s
     return Roster(_keys(sites), hashlib.sha256(statement).hexdigest())
 
 
-def load_public_key(content: bytes, what: str) -> ec.EllipticCurvePublicKey:
-    """A public key in OpenSSH format. Raises UserError saying that `what` is none, or is not P-384."""
-    try:
-        key = load_ssh_public_key(content)
-    except (ValueError, UnsupportedAlgorithm):
-        raise UserError(f"{what}: is no public key in OpenSSH format") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise UserError(f"{what}: is not an elliptic-curve key on NIST P-384 (ssh-keygen -t ecdsa -b 384)")
-    return key
-
-
 def sign(key: ec.EllipticCurvePrivateKey, statement: bytes) -> bytes:
     """ECDSA with SHA-384, DER."""
     return key.sign(statement, ec.ECDSA(hashes.SHA384()))
 
 
-def is_signed(key: ec.EllipticCurvePublicKey, signature: bytes, statement: bytes) -> bool:
+def is_signed(key: PublicKey, signature: bytes, statement: bytes) -> bool:
     """Whether the holder of `key` signed `statement`."""
     try:
         key.verify(signature, statement, ec.ECDSA(hashes.SHA384()))
@@ -93,19 +82,11 @@ def _statement(sites: Mapping[str, Any]) -> bytes:
     return canonical_json({"statement": _STATEMENT, "sites": dict(sites)})
 
 
-def _keys(sites: Mapping[str, Any]) -> dict[str, ec.EllipticCurvePublicKey]:
+def _keys(sites: Mapping[str, Any]) -> dict[str, PublicKey]:
     keys = {require_slug("site", site): _public_key(site, str(key).encode()) for site, key in sorted(sites.items())}
-    owners: dict[str, str] = {}
-    for site, key in keys.items():
-        other = owners.setdefault(_openssh(key), site)
-        if other != site:
-            raise UserError(f"roster: {other} and {site} have the same key; each site has its own")
+    require_own_keys(keys, "roster")
     return keys
 
 
-def _public_key(site: str, content: bytes) -> ec.EllipticCurvePublicKey:
-    return load_public_key(content, f"roster: the key of {site}")
-
-
-def _openssh(key: ec.EllipticCurvePublicKey) -> str:
-    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+def _public_key(site: str, content: bytes) -> PublicKey:
+    return parse_public_key(content, f"roster: the key of {site}")

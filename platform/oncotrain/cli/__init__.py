@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from oncotrain.cli.coordinator import coordinator
+from oncotrain.cli.site import site
 from oncotrain.doctor import render, run_probes
 from oncotrain.errors import DataError, UserError
 
@@ -29,6 +31,8 @@ audit = typer.Typer(no_args_is_help=True, help="What left a site, and whether th
 app.add_typer(layout, name="layout")
 app.add_typer(audit, name="audit")
 app.add_typer(cluster, name="cluster")
+app.add_typer(site, name="site")
+app.add_typer(coordinator, name="coordinator")
 
 
 def run() -> None:
@@ -197,7 +201,7 @@ def audit_verify(
     A cut tail, or lines written anew, show only --against what the other side keeps.
     """
     from oncotrain.federation.counterpart import verify_against
-    from oncotrain.federation.heads import load_public_key
+    from oncotrain.federation.keys import load_public_key
     from oncotrain.lake.audit import read, verify
     from oncotrain.lake.filesystem import Lake
 
