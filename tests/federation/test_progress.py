@@ -1,10 +1,14 @@
 """How far a run is, while it goes on and afterwards."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from oncotrain.cli import app
+from oncotrain.errors import UserError
 from oncotrain.federation.conduct import conduct
 from oncotrain.federation.keys import COORDINATOR
 from oncotrain.federation.progress import Progress, read_progress, seconds_left, write_progress
@@ -75,3 +79,17 @@ def test_the_newest_word_is_last(centre):
 def test_other_states_there_are_none(state):
     with pytest.raises(ValueError, match="state"):
         Progress(side="x", run="r", state=state, round=0, rounds=1, participants=[])
+
+
+def test_the_command_says_it_to_a_person_and_to_a_program(centre):
+    runner = CliRunner()
+    nothing = runner.invoke(app, ["status", "--lake", centre.uri])
+    assert isinstance(nothing.exception, UserError)
+    for name in ("one", "two"):
+        progress = Progress(side=COORDINATOR, run=name, state="training", round=2, rounds=8, participants=["b", "a"])
+        write_progress(RunDirectory(centre, name), progress)
+    told = runner.invoke(app, ["status", "--lake", centre.uri, "--run", "two"])
+    assert "2 of 8" in told.stdout
+    assert "one" not in told.stdout
+    lines = runner.invoke(app, ["status", "--lake", centre.uri, "--json"]).stdout.splitlines()
+    assert [json.loads(line)["run"] for line in lines] == ["one", "two"]

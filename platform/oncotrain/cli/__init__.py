@@ -4,7 +4,6 @@ Commands import what they need when they run: the doctor must speak where a whee
 """
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,22 +11,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from oncotrain.cli.audit import audit
+from oncotrain.cli.cluster import cluster
 from oncotrain.cli.coordinator import coordinator
+from oncotrain.cli.layout import layout
+from oncotrain.cli.options import WIDE, LakeOption
 from oncotrain.cli.site import site
 from oncotrain.doctor import render, run_probes
-from oncotrain.errors import DataError, UserError
-
-LakeOption = Annotated[str, typer.Option(help="the lake's root: file:///path or hdfs://host:port/path")]
-LayoutOption = Annotated[Path | None, typer.Option(help="a layout.yaml of your own; default: the installed one")]
-NameOption = Annotated[str, typer.Option("--site", help="the cluster's name, such as centre or chu-grenoble")]
-SiteOption = Annotated[str, typer.Option(help="the site whose audit is meant")]
-WIDE = 180
-"""Columns of a table that goes into a file or a pipe."""
+from oncotrain.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-layout = typer.Typer(no_args_is_help=True, help="Lay out a lake's zones, or say what differs.")
-cluster = typer.Typer(no_args_is_help=True, help="A real Hadoop on this machine: HDFS and YARN, each daemon a JVM.")
-audit = typer.Typer(no_args_is_help=True, help="What left a site, and whether that record is whole.")
 app.add_typer(layout, name="layout")
 app.add_typer(audit, name="audit")
 app.add_typer(cluster, name="cluster")
@@ -86,28 +79,6 @@ def evaluate(lake: LakeOption, run: Annotated[str, typer.Option(help="a finished
     typer.echo(json.dumps(recompute(Lake(lake), run)))
 
 
-@layout.command("apply")
-def layout_apply(lake: LakeOption, layout: LayoutOption = None) -> None:
-    """Create the zones that are missing, correct modes, owners, ACLs and quotas; nothing is deleted."""
-    from oncotrain.lake.filesystem import Lake
-    from oncotrain.lake.layout import apply_layout, load_layout
-
-    for line in apply_layout(Lake(lake), load_layout(layout)) or ["nothing to do"]:
-        typer.echo(line)
-
-
-@layout.command("check")
-def layout_check(lake: LakeOption, layout: LayoutOption = None) -> None:
-    """Say how the lake differs from its layout (exit code 3 if it does)."""
-    from oncotrain.lake.filesystem import Lake
-    from oncotrain.lake.layout import check_layout, load_layout
-
-    differences = check_layout(Lake(lake), load_layout(layout))
-    if differences:
-        raise DataError("\n".join(differences))
-    typer.echo("as laid out")
-
-
 @app.command()
 def dist(to: Annotated[Path, typer.Option(help="the zip to write")] = Path("dist/oncotrain.zip")) -> None:
     """Write the package as a zip for `spark-submit --py-files`: the same sources, the same bytes."""
@@ -116,107 +87,28 @@ def dist(to: Annotated[Path, typer.Option(help="the zip to write")] = Path("dist
     typer.echo(write_code(to))
 
 
-@cluster.command("up")
-def cluster_up(site: NameOption = "centre") -> None:
-    """Start NameNode, 2 DataNodes, ResourceManager and 2 NodeManagers in clusters/SITE; no harm if they run."""
-    from oncotrain.cluster.folder import named_cluster
-    from oncotrain.cluster.local import status, up
-
-    up(named_cluster(site))
-    typer.echo("\n".join(status(named_cluster(site))))
-    typer.echo(f'to submit to it: eval "$(oncotrain cluster env --site {site})"')
-
-
-@cluster.command("down")
-def cluster_down(site: NameOption = "centre") -> None:
-    """End the cluster's daemons and containers, and remove its folder with all data."""
-    from oncotrain.cluster.folder import named_cluster
-    from oncotrain.cluster.local import down
-
-    down(named_cluster(site))
-
-
-@cluster.command("status")
-def cluster_status(site: NameOption = "centre") -> None:
-    """Say which daemons run, and what HDFS and YARN say of their nodes."""
-    from oncotrain.cluster.folder import named_cluster
-    from oncotrain.cluster.local import status
-
-    typer.echo("\n".join(status(named_cluster(site))))
-
-
-@cluster.command("env")
-def cluster_env(site: NameOption = "centre") -> None:
-    """Print the variables with which spark-submit and oncotrain find the cluster, for `eval`."""
-    from oncotrain.cluster.folder import named_cluster
-    from oncotrain.cluster.submit import environment
-
-    for name, value in environment(named_cluster(site)).items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
-
-
-@cluster.command("spark-archive")
-def cluster_spark_archive(to: Annotated[str, typer.Option(help="an HDFS folder, a URI")]) -> None:
-    """Upload Spark's jars once, and print the URI for `spark.yarn.archive`."""
-    from oncotrain.cluster.archive import upload_spark
-
-    typer.echo(upload_spark(to))
-
-
-@cluster.command("jars")
-def cluster_jars() -> None:
-    """Fetch Hadoop's jars through Maven into the cache, and print their directory."""
-    from oncotrain.cluster.jars import fetch_jars
-
-    typer.echo(fetch_jars())
-
-
-@audit.command("show")
-def audit_show(
-    lake: LakeOption, site: SiteOption, run: Annotated[str | None, typer.Option(help="this run alone")] = None
+@app.command()
+def status(
+    lake: LakeOption,
+    run: Annotated[str | None, typer.Option(help="this run alone")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a run, for programs")] = False,
 ) -> None:
-    """Every message of a site as a table, oldest first; of the coordinator's, in its own lake, with --site coordinator.
-
-    Down and in are to the site, up and out from it. The lines themselves, in audit/SITE.jsonl, have the full hashes.
-    """
-    from oncotrain.lake.audit import read
-    from oncotrain.lake.audit_table import audit_table
+    """How far federated runs are, at a site or the coordinator: rounds, sites, figures, time left."""
+    from oncotrain.federation.progress import read_progress
+    from oncotrain.federation.progress_table import progress_table
     from oncotrain.lake.filesystem import Lake
 
+    found = [progress for progress in read_progress(Lake(lake)) if run in (None, progress.run)]
+    if not found:
+        raise UserError(f"{lake}: has no federated run{f' {run!r}' if run else ''} that was begun")
+    if as_json:
+        for progress in found:
+            typer.echo(progress.model_dump_json())
+        return
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDE
-    console.print(audit_table(read(Lake(lake), site), run))
-
-
-@audit.command("verify")
-def audit_verify(
-    lake: LakeOption,
-    site: SiteOption,
-    against: Annotated[str | None, typer.Option(help="the other side's lake, which keeps heads of this audit")] = None,
-    public_key: Annotated[Path | None, typer.Option(help="SITE.key.pub: check the signatures of these heads")] = None,
-) -> None:
-    """Check the chain: an edited, removed or moved line is named (exit code 3).
-
-    A cut tail, or lines written anew, show only --against what the other side keeps.
-    """
-    from oncotrain.federation.counterpart import verify_against
-    from oncotrain.federation.keys import load_public_key
-    from oncotrain.lake.audit import read, verify
-    from oncotrain.lake.filesystem import Lake
-
-    if public_key and not against:
-        raise UserError("--public-key: the signed heads are in the other side's lake; name it with --against")
-    head, lines = verify(Lake(lake), site), len(read(Lake(lake), site))
-    if against:
-        kept = verify_against(Lake(lake), site, Lake(against), load_public_key(public_key) if public_key else None)
-        signed = ", whose signatures hold" if public_key else ""
-        typer.echo(
-            f"agrees with {len(kept)} heads in {against}{signed}; the last is of line {kept[-1].head.number + 1}"
-        )
-    elif not lines:
-        raise DataError(f"{lake}: has no audit of {site}")
-    typer.echo(f"whole; {lines} lines, the last one has SHA-256 {head}")
+    console.print(progress_table(found))
 
 
 def _console() -> Console:
