@@ -14,6 +14,7 @@ import multiprocessing
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,7 +66,7 @@ def main(grid, context):
     arrays = ArrayRecord([np.ones(given["parameters"] // 10, np.float32) for _ in range(10)])
     strategy.start(grid, arrays, num_rounds=given["rounds"])
     seconds = np.diff([*strategy.begins, time.monotonic()]).tolist()
-    Path(given["result"]).write_text(json.dumps(seconds))
+    Path(given["result"]).write_text(json.dumps([{"round": each} for each in seconds]))
 """
 
 OURS = """
@@ -75,29 +76,58 @@ import numpy as np
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
-from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, to_records
+from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, parameters_of, to_records
 from oncotrain.federation.sites import Sites
+from oncotrain.federation.updates import Updates
 
 client = ClientApp()
 server = ServerApp()
 
+class Clock:
+    def __init__(self):
+        self.seconds = {}
+    def timed(self, piece, function):
+        def call(*arguments):
+            began = time.monotonic()
+            try:
+                return function(*arguments)
+            finally:
+                self.seconds[piece] = self.seconds.get(piece, 0.0) + time.monotonic() - began
+        return call
+
 @server.main()
 def main(grid, context):
     given = json.loads(Path(context.run_config["job"]).read_text())
+    push, pull = grid.push_messages, grid.pull_messages
     sites = Sites(grid, {int(node): name for node, name in given["nodes"].items()}, 600)
     sites.wait(3, 120)
     strategy = FedAvg(min_train_nodes=3, min_available_nodes=3, weighted_by_key="equal")
     arrays = [np.ones(given["parameters"] // 10, np.float32) for _ in range(10)]
-    seconds = []
+    rounds = []
     for number in range(1, given["rounds"] + 1):
-        began = time.monotonic()
-        records = to_records(Parcel({"round": number}, {}, arrays))
+        clock, began = Clock(), time.monotonic()
+        grid.push_messages, grid.pull_messages = clock.timed("send", push), clock.timed("fetch", pull)
+        records = clock.timed("pack", to_records)(Parcel({"round": number}, {}, arrays))
         messages = strategy.configure_train(number, records[ARRAYS], records[CONFIG], grid)
-        averaged, _ = strategy.aggregate_train(number, sites.exchange(messages))
-        arrays = averaged.to_numpy_ndarrays()
-        seconds.append(time.monotonic() - began)
-    Path(given["result"]).write_text(json.dumps(seconds))
+        with Updates(arrays) as updates:
+            def take(reply):
+                updates.add(sites.name(reply), parameters_of(reply.content))
+                reply.content.pop(ARRAYS).clear()
+                return reply
+            replies = sites.exchange(messages, clock.timed("keep", take))
+            arrays = clock.timed("mean", updates.mean)({sites.name(reply): 1.0 for reply in replies})
+        clock.seconds["round"] = time.monotonic() - began
+        rounds.append(clock.seconds)
+    Path(given["result"]).write_text(json.dumps(rounds))
 """
+PIECES = {
+    "pack": "the model into a message",
+    "send": "the model to the SuperLink",
+    "fetch": "looks for answers, and fetches them",
+    "keep": "answers onto the disk",
+    "mean": "the mean of the answers",
+}
+"""Of a round of ours; the rest is waiting: sites look for the message, fetch it, send it back."""
 
 
 def main(
@@ -105,29 +135,37 @@ def main(
     parameters: Annotated[int, typer.Option(min=10)] = 5_000_000,
     rounds: Annotated[int, typer.Option(min=2, help="of each launch, the first of which is left out")] = 6,
     repetitions: Annotated[int, typer.Option(min=1, help="launches of each way, in turn")] = 3,
+    alone: Annotated[bool, typer.Option("--alone", help="ours alone, such as for a model of a gigabyte")] = False,
 ) -> None:
     """Print the table; the last line is the same as JSON."""
-    run_job("federated_round", lambda: measure(work.resolve(), parameters, rounds, repetitions))
+    ways = ["oncotrain"] if alone else ["stock", "oncotrain"]
+    run_job("federated_round", lambda: measure(work.resolve(), parameters, rounds, repetitions, ways))
 
 
-def measure(work: Path, parameters: int, rounds: int, repetitions: int) -> dict[str, Any]:
-    """Seconds a round of both ways, and their ratio."""
-    found: dict[str, list[float]] = {"stock": [], "oncotrain": []}
+def measure(work: Path, parameters: int, rounds: int, repetitions: int, ways: Sequence[str]) -> dict[str, Any]:
+    """Seconds a round of both ways, and their ratio; of ours, what its pieces take."""
+    found: dict[str, list[dict[str, float]]] = {"stock": [], "oncotrain": []}
     for repetition in range(repetitions):
-        for name, seconds in found.items():
+        for name in ways:
             folder = work / f"{name}-{repetition}"
             folder.mkdir(parents=True, mode=0o700)
-            seconds += _launch(folder, name, {"parameters": parameters, "rounds": rounds})[1:]
-    summary: dict[str, Any] = {
-        name: [min(seconds), statistics.median(seconds), max(seconds)] for name, seconds in found.items()
-    }
+            found[name] += _launch(folder, name, {"parameters": parameters, "rounds": rounds})[1:]
+    summary: dict[str, Any] = {}
     print("| way | s a round | range |\n|---|---|---|")
-    for name, (low, middle, high) in summary.items():
-        print(f"| {name} | {middle:.2f} | {low:.2f} to {high:.2f} |")
-    return {"parameters": parameters, **summary, "ratio": summary["oncotrain"][1] / summary["stock"][1]}
+    for name in ways:
+        seconds = [each["round"] for each in found[name]]
+        summary[name] = [min(seconds), statistics.median(seconds), max(seconds)]
+        print(f"| {name} | {summary[name][1]:.2f} | {summary[name][0]:.2f} to {summary[name][2]:.2f} |")
+    print("\n| piece of ours | s |\n|---|---|")
+    pieces = {piece: statistics.median(each[piece] for each in found["oncotrain"]) for piece in PIECES}
+    pieces["wait"] = summary["oncotrain"][1] - sum(pieces.values())
+    for piece, seconds in pieces.items():
+        print(f"| {PIECES.get(piece, 'waiting for the sites')} | {seconds:.2f} |")
+    ratio = summary["oncotrain"][1] / summary["stock"][1] if "stock" in ways else None
+    return {"parameters": parameters, **summary, "pieces": pieces, "ratio": ratio}
 
 
-def _launch(folder: Path, name: str, given: dict[str, Any]) -> list[float]:
+def _launch(folder: Path, name: str, given: dict[str, Any]) -> list[dict[str, float]]:
     app = _app(folder / "app", STOCK if name == "stock" else OURS)
     result = folder / "result.json"
     with ExitStack() as stack:
@@ -144,8 +182,8 @@ def _launch(folder: Path, name: str, given: dict[str, Any]) -> list[float]:
         while not result.exists():
             server.link.require_alive()
             time.sleep(0.5)
-        seconds: list[float] = json.loads(result.read_text())
-    return seconds
+        rounds: list[dict[str, float]] = json.loads(result.read_text())
+    return rounds
 
 
 def _app(folder: Path, code: str) -> Path:

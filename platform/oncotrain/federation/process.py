@@ -4,11 +4,14 @@ import ctypes
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 GRACE_SECONDS = 10.0
+PARENT_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
 """prctl(2): which signal to get when the parent ends."""
 
@@ -42,14 +45,25 @@ def end_with_spark_submit() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
+def end_with_parent() -> None:
+    """End this process within seconds once the one that started it has ended, whatever this one is waiting for."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process and its group to end; insist after ten seconds."""
+    """Ask the process and its group to end; insist after ten seconds, and where others outlive it at once."""
     _signal_group(process, signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

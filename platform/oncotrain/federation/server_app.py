@@ -14,6 +14,7 @@ from oncotrain.federation.coordinator_account import CoordinatorAccount
 from oncotrain.federation.heads import Signer
 from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
 from oncotrain.federation.keys import COORDINATOR
+from oncotrain.federation.process import end_with_parent
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
 from oncotrain.federation.secure.roster import Roster
@@ -27,6 +28,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Conduct the run, dismiss the sites, then leave the outcome: whoever waits for it stops the server."""
+    end_with_parent()  # or it would wait for ever for a SuperLink that was killed, and another conducts its run
     file = Path(str(context.run_config["job"]))
     _log_to(file.parent / LOG)
     job = Job.model_validate_json(file.read_text(encoding="utf-8"))
