@@ -11,6 +11,7 @@ from oncotrain.config import parse
 from oncotrain.tasks.drug_response import clinical
 from oncotrain.tasks.drug_response.config import DrugResponseConfig
 from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
+from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures
 from oncotrain.tasks.drug_response.model import ResponseNetwork
@@ -53,7 +54,7 @@ class DrugResponse:
         return add_moments(parts)
 
     def plan(self, contract: Mapping[str, Any], statistics: Sums) -> Plan:
-        return make_plan(contract, statistics)
+        return {**make_plan(contract, statistics), "clinical_weight": self.config.clinical_weight}
 
     def model(self, plan: Plan) -> torch.nn.Module:
         inputs = len(plan["genes"]) + clinical.width(plan["clinical"])
@@ -66,15 +67,11 @@ class DrugResponse:
         rngs: Sequence[np.random.Generator] | None,  # noqa: ARG002 - of the Protocol; expression is not augmented
     ) -> dict[str, torch.Tensor]:
         """`inputs` (rows, inputs) and `response` (rows, drugs), standardized; `observed` (rows, drugs) bool."""
-        expression = np.stack([row["expression"] for row in rows]).astype(np.float32)
-        genes = (expression - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
-        moments = (plan["number_mean"], plan["number_std"])
-        columns = np.stack([clinical.encode(row, plan["clinical"], *moments) for row in rows])
         response = response_matrix(rows, len(plan["drugs"]))
         observed = ~np.isnan(response)
         standardized = (response - np.array(plan["drug_mean"])) / np.array(plan["drug_std"])
         return {
-            "inputs": torch.from_numpy(np.hstack([genes, columns])),
+            "inputs": torch.from_numpy(input_matrix(rows, plan)),
             "response": torch.from_numpy(np.where(observed, standardized, 0).astype(np.float32)),
             "observed": torch.from_numpy(observed),
         }
