@@ -21,6 +21,8 @@ from oncotrain.config.training import RunConfig
 from oncotrain.job import run_job
 from oncotrain.lake.filesystem import Lake
 from oncotrain.study.statistics import PatientSums, difference
+from oncotrain.tasks.drug_response.holdout import only
+from oncotrain.tasks.drug_response.leaks import require_no_leak
 from oncotrain.tasks.drug_response.models.boosting import Boosting
 from oncotrain.tasks.drug_response.models.elastic_net import ElasticNet
 from oncotrain.tasks.drug_response.models.model import Model, score
@@ -105,6 +107,9 @@ def _fitted(lake: Lake, config: RunConfig, name: str, work: Path) -> PatientSums
             read_rows(data.dataset, data.rows(part).tolist(), data.task, plan)
             for part in ("train", "validation", "test")
         )
+        keep = data.task.judges(plan)
+        train, validation, test = (only(rows, keep, inside=True) for rows in (train, validation, test))
+        require_no_leak(plan, [*train, *validation], test)
         made = score(MODELS[name].fit(plan, [*train, *validation]), plan, test)
         lists = {patient: {key: value.tolist() for key, value in sums.items()} for patient, sums in made.items()}
         work.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,8 @@ def _fitted(lake: Lake, config: RunConfig, name: str, work: Path) -> PatientSums
 
 def _network(lake: Lake, config: RunConfig, source: str) -> PatientSums:
     summary = train_centralized(None, lake, config, source=source)
-    return RunDirectory(lake, summary["run"]).read_patients()
+    patients = RunDirectory(lake, summary["run"]).read_patients()
+    return {patient: sums for patient, sums in patients.items() if sums["n"].any()}
 
 
 if __name__ == "__main__":

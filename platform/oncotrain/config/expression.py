@@ -44,10 +44,13 @@ class ResponseConfig(Frozen):
     measure: str = "LN_IC50"
     rows: dict[str, str] = Field(default={})
     """Keep rows where each column has this value, such as `{study: GDSC2}`."""
+    auxiliary: dict[FieldName, dict[str, str]] = Field(default={})
+    """Further responses to learn from and not to be judged by: label -> rows, such as `{gdsc1: {study: GDSC1}}`. Their
+    drugs are drugs of their own, named `drug [label]`."""
     replicates: ReplicateRule = "mean"
     """`first` takes the lowest `columns.replicate`, or the first row where that column is not named."""
     drugs: tuple[str, ...] | None = None
-    """The drugs of the dataset; by default every drug that the table names."""
+    """The drugs of the dataset, but the auxiliary ones; by default every drug that the table names."""
 
 
 class Category(Frozen):

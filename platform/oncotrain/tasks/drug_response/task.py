@@ -11,13 +11,14 @@ from oncotrain.config import parse
 from oncotrain.tasks.drug_response import clinical
 from oncotrain.tasks.drug_response.config import DrugResponseConfig
 from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
+from oncotrain.tasks.drug_response.holdout import Keep
 from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures
 from oncotrain.tasks.drug_response.model import ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
 from oncotrain.tasks.drug_response.picture import scatter
-from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.task import Plan, Row, Sums
 
 
@@ -98,7 +99,13 @@ class DrugResponse:
         return {"response": response.astype(np.float32)}
 
     def measure(self, unit: Row, prediction: Mapping[str, np.ndarray], plan: Plan) -> Sums:
-        return pair_sums(response_matrix([unit], len(plan["drugs"]))[0], prediction["response"])
+        true = response_matrix([unit], len(plan["drugs"]))[0]
+        return pair_sums(np.where(judged(plan["drugs"], self.config.auxiliary), true, np.nan), prediction["response"])
+
+    def judges(self, plan: Plan) -> Keep:
+        """Which responses of an adapted row are judged: all but the auxiliary ones."""
+        judged_drugs = judged(plan["drugs"], self.config.auxiliary)
+        return lambda row: judged_drugs[row["drug"]]
 
     def merge(self, parts: Sequence[Sums]) -> Sums:
         return merge_sums(parts)
