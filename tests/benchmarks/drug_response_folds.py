@@ -20,7 +20,9 @@ from oncotrain.config import load_yaml, parse
 from oncotrain.config.training import RunConfig
 from oncotrain.job import run_job
 from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.split import Part
 from oncotrain.study.statistics import PatientSums, difference
+from oncotrain.tasks import Plan, Row
 from oncotrain.tasks.drug_response.holdout import only
 from oncotrain.tasks.drug_response.leaks import require_no_leak
 from oncotrain.tasks.drug_response.models.boosting import Boosting
@@ -29,8 +31,7 @@ from oncotrain.tasks.drug_response.models.model import Model, score
 from oncotrain.tasks.drug_response.models.naive import Mean
 from oncotrain.tasks.drug_response.models.ridge import Ridge
 from oncotrain.training.central import train_centralized
-from oncotrain.training.data import open_data, plan_alone
-from oncotrain.training.loader import read_rows
+from oncotrain.training.data import RunData, open_data, plan_alone
 from oncotrain.training.run import RunDirectory, json_figures
 
 FIGURES = ("pearson_per_drug", "r2_per_drug", "pearson_all_pairs", "r2_all_pairs", "rmse")
@@ -103,12 +104,7 @@ def _fitted(lake: Lake, config: RunConfig, name: str, work: Path) -> PatientSums
     if not kept.exists():
         data = open_data(lake, config, "drug_response_folds")
         plan, began = plan_alone(data), time.process_time()
-        train, validation, test = (
-            read_rows(data.dataset, data.rows(part).tolist(), data.task, plan)
-            for part in ("train", "validation", "test")
-        )
-        keep = data.task.judges(plan)
-        train, validation, test = (only(rows, keep, inside=True) for rows in (train, validation, test))
+        train, validation, test = (_judged(data, plan, part) for part in ("train", "validation", "test"))
         require_no_leak(plan, [*train, *validation], test)
         made = score(MODELS[name].fit(plan, [*train, *validation]), plan, test)
         lists = {patient: {key: value.tolist() for key, value in sums.items()} for patient, sums in made.items()}
@@ -117,6 +113,13 @@ def _fitted(lake: Lake, config: RunConfig, name: str, work: Path) -> PatientSums
         print(f"{work.name}, {name}: {time.process_time() - began:.0f} CPU s", flush=True)
     read = json.loads(kept.read_text())
     return {patient: {key: np.array(value) for key, value in sums.items()} for patient, sums in read.items()}
+
+
+def _judged(data: RunData, plan: Plan, part: Part) -> list[Row]:
+    """Adapted rows with their patients, without auxiliary responses."""
+    rows = data.dataset.read(data.rows(part), ("patient", *data.task.columns))
+    adapt = data.task.adapt(data.dataset.manifest.features, plan)
+    return only([adapt(row) for row in rows], data.task.judges(plan), inside=True)
 
 
 def _network(lake: Lake, config: RunConfig, source: str) -> PatientSums:

@@ -38,15 +38,21 @@ def read_responses(path: str, config: ResponseConfig, columns: Columns) -> Respo
         drugs += tuple(sorted(more["drug"].dropna().unique()))
         table = pd.concat([table, more], ignore_index=True)
     table["drug"] = pd.Categorical(table["drug"], drugs).codes.astype(np.int32)
+    if config.classes is not None:
+        table["value"] = table["value"].map(config.classes)
     table["value"] = pd.to_numeric(table["value"], errors="coerce").astype(np.float64)
     checks = {
         "no sample is named": table["sample"].isna(),
         "the drug is not among the dataset's drugs": table["drug"] < 0,
-        f"{columns.value} is no finite number": ~np.isfinite(table["value"]),
+        f"{columns.value} is {_allowed(config)}": ~np.isfinite(table["value"]),
     }
     refused = [Refusal("responses", f"{bad.sum()} rows: {reason}") for reason, bad in checks.items() if bad.any()]
     good = table[~np.logical_or.reduce(list(checks.values()))]
     return Responses(resolve_replicates(good, config.replicates), drugs, refused)
+
+
+def _allowed(config: ResponseConfig) -> str:
+    return "no finite number" if config.classes is None else f"none of {', '.join(config.classes)}"
 
 
 def auxiliary_name(drug: str, label: str) -> str:

@@ -39,7 +39,7 @@ def in_pair_fold(drugs: Sequence[str], k: int, seed: int, fold: int) -> Keep:
 
 def only(rows: Sequence[Row], keep: Keep, *, inside: bool) -> list[Row]:
     """Rows with those responses that are `inside` what `keep` says, or outside; rows left without one are dropped."""
-    kept = []
+    kept: list[Row] = []
     for row in rows:
         chosen = keep(row) == inside
         if chosen.any():
