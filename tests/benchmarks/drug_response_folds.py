@@ -21,8 +21,9 @@ from oncotrain.config.training import RunConfig
 from oncotrain.job import run_job
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.split import Part
-from oncotrain.study.statistics import PatientSums, difference
+from oncotrain.study.statistics import PatientSums
 from oncotrain.tasks import Plan, Row
+from oncotrain.tasks.drug_response.bootstrap import draw_patients, resampled_figures
 from oncotrain.tasks.drug_response.holdout import only
 from oncotrain.tasks.drug_response.leaks import require_no_leak
 from oncotrain.tasks.drug_response.models.boosting import Boosting
@@ -80,13 +81,27 @@ def main(
             result[name] = json_figures(figures)
             cells = [f"{figures[figure]:.4f}" for figure in FIGURES]
             if reference in done and name != reference and not np.isnan(figures["pearson_per_drug"]):
-                gain = difference(task, [done[name]], [done[reference]], "pearson_per_drug", resamples, 0)
-                result[name]["against"] = gain.model_dump()
-                cells.append(f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]")
+                gain = figures["pearson_per_drug"] - table[reference]["pearson_per_drug"]
+                low, high = _interval(done[name], done[reference], resamples, task.config.minimum_samples)
+                result[name]["against"] = {"value": gain, "low": low, "high": high}
+                cells.append(f"{gain:+.4f} [{low:+.4f}, {high:+.4f}]")
             print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
         return result
 
     run_job("drug_response_folds", job)
+
+
+def _interval(one: PatientSums, other: PatientSums, resamples: int, minimum: int) -> tuple[float, float]:
+    """95 % interval of the difference in per-drug Pearson over resampled lines, the same for both."""
+    if sorted(one) != sorted(other):
+        raise ValueError("models were tested on different lines")
+    draws = draw_patients(len(one), resamples, seed=0)
+    made = [
+        resampled_figures({line: sums[line] for line in sorted(sums)}, draws, minimum, ["pearson_per_drug"])[:, 0]
+        for sums in (one, other)
+    ]
+    low, high = np.nanpercentile(made[0] - made[1], [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _variant(config: RunConfig, folds: int, fold: int, seed: int) -> RunConfig:

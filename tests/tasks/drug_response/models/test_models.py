@@ -14,12 +14,13 @@ from oncotrain.tasks.drug_response.models.elastic_net import ElasticNet
 from oncotrain.tasks.drug_response.models.model import Model, score
 from oncotrain.tasks.drug_response.models.naive import Mean
 from oncotrain.tasks.drug_response.models.ridge import Ridge, fit_ridge
+from oncotrain.tasks.drug_response.models.shared_ridge import SharedRidge
 from oncotrain.tasks.drug_response.models.spectrum import PENALTIES, choose_penalty
 from oncotrain.tasks.drug_response.task import DrugResponse
 from support.samples import features, sample_rows
 
 DRUGS = ("afatinib", "bosutinib", "cisplatin", "dasatinib", "erlotinib")
-LEARNERS: list[Model] = [Ridge(), ElasticNet(components=20), Boosting(components=20)]
+LEARNERS: list[Model] = [Ridge(), SharedRidge(), ElasticNet(components=20), Boosting(components=20)]
 
 
 @pytest.fixture
@@ -63,6 +64,18 @@ def test_a_drug_that_nobody_was_tested_with_gets_the_overall_mean(plan_of, model
     predicted = model.fit(plan, rows)(rows[:5])
     assert np.isfinite(predicted).all()
     assert predicted[:, 2] == pytest.approx(np.full(5, plan["drug_mean"][2]))
+
+
+def test_shared_directions_help_where_drugs_are_alike_and_pairs_few() -> None:
+    rng = np.random.default_rng(5)
+    inputs, latent = rng.normal(size=(160, 60)), rng.normal(size=(60, 2))
+    true = inputs @ latent @ rng.normal(size=(2, 30)) / 8
+    noisy = true + rng.normal(scale=1.5, size=true.shape)
+    noisy[rng.random(true.shape) < 0.3] = np.nan
+    train, test = slice(0, 80), slice(80, 160)
+    alone = fit_ridge(inputs[train], noisy[train], np.zeros(30))(inputs[test])
+    shared = SharedRidge().solve(inputs[train], noisy[train])(inputs[test])
+    assert ((shared - true[test]) ** 2).mean() < 0.7 * ((alone - true[test]) ** 2).mean()
 
 
 def test_ridge_equals_sklearns_drug_by_drug() -> None:

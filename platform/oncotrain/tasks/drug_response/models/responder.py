@@ -67,7 +67,9 @@ class Responder(Frozen):
     def _values(self, rows: Sequence[Row], plan: Plan) -> np.ndarray:
         """Scores and clinical numbers (rows, columns), NaN where missing."""
         names = clinical.numbers(plan["clinical"])
-        numbers = np.array([[clinical.number(row, name) for name in names] for row in rows]).reshape(-1, len(names))
+        numbers = np.array([[clinical.number(row, name) for name in names] for row in rows]).reshape(
+            len(rows), len(names)
+        )
         return np.hstack([np.stack([row["expression"] for row in rows]).astype(np.float64), numbers])
 
     def _batches(self, rows: Sequence[Row]) -> np.ndarray:
