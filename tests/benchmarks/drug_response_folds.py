@@ -9,6 +9,7 @@ each model and fold are kept in `--work`, runs of the network in the lake. Inter
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ from oncotrain.tasks.drug_response.models.elastic_net import ElasticNet
 from oncotrain.tasks.drug_response.models.model import Model, score
 from oncotrain.tasks.drug_response.models.naive import Mean
 from oncotrain.tasks.drug_response.models.ridge import Ridge
+from oncotrain.tasks.drug_response.models.shared_ridge import SharedRidge
 from oncotrain.training.central import train_centralized
 from oncotrain.training.data import RunData, open_data, plan_alone
 from oncotrain.training.run import RunDirectory, json_figures
@@ -43,6 +45,7 @@ MODELS: dict[str, Model] = {
     "drug and tissue effects": Mean(of="effects"),
     "mean per drug and tissue": Mean(of="drug and group"),
     "ridge": Ridge(),
+    "shared ridge": SharedRidge(),
     "elastic net": ElasticNet(),
     "boosting": Boosting(),
 }
@@ -73,6 +76,9 @@ def main(
             for seed in range(seeds if "network" in chosen else 0):
                 sums = _network(Lake(lake), _variant(made, folds, fold, seed), str(config))
                 done.setdefault(f"network, seed {seed}", {}).update(sums)
+                if "shared ridge" in chosen:
+                    blended = _blended(Lake(lake), _variant(made, folds, fold, seed), str(config))
+                    done.setdefault(f"mean of network, seed {seed}, and shared ridge", {}).update(blended)
         task = open_data(Lake(lake), _variant(made, folds, 0, 0), str(config)).task
         table = {name: task.figures(task.merge(list(sums.values()))) for name, sums in done.items()}
         print("| model | " + " | ".join(FIGURES) + f" | against {reference} |\n|" + "---|" * (len(FIGURES) + 2))
@@ -119,9 +125,12 @@ def _fitted(lake: Lake, config: RunConfig, name: str, work: Path) -> PatientSums
     if not kept.exists():
         data = open_data(lake, config, "drug_response_folds")
         plan, began = plan_alone(data), time.process_time()
-        train, validation, test = (_judged(data, plan, part) for part in ("train", "validation", "test"))
-        require_no_leak(plan, [*train, *validation], test)
-        made = score(MODELS[name].fit(plan, [*train, *validation]), plan, test)
+        train, test = _rows(data, plan, ("train", "validation")), _rows(data, plan, ("test",))
+        keep = data.task.judges(plan)
+        judged_train, judged_test = (only(rows, keep, inside=True) for rows in (train, test))
+        require_no_leak(plan, judged_train, judged_test)
+        predictor = MODELS[name].fit(plan, train if name == "shared ridge" else judged_train)
+        made = score(predictor, plan, judged_test)
         lists = {patient: {key: value.tolist() for key, value in sums.items()} for patient, sums in made.items()}
         work.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(lists))
@@ -130,11 +139,24 @@ def _fitted(lake: Lake, config: RunConfig, name: str, work: Path) -> PatientSums
     return {patient: {key: np.array(value) for key, value in sums.items()} for patient, sums in read.items()}
 
 
-def _judged(data: RunData, plan: Plan, part: Part) -> list[Row]:
-    """Adapted rows with their patients, without auxiliary responses."""
-    rows = data.dataset.read(data.rows(part), ("patient", *data.task.columns))
+def _rows(data: RunData, plan: Plan, parts: Sequence[Part]) -> list[Row]:
+    """Adapted rows with patient and sample."""
+    numbers = np.concatenate([data.rows(part) for part in parts])
     adapt = data.task.adapt(data.dataset.manifest.features, plan)
-    return only([adapt(row) for row in rows], data.task.judges(plan), inside=True)
+    return [adapt(row) for row in data.dataset.read(numbers, ("patient", "sample", *data.task.columns))]
+
+
+def _blended(lake: Lake, config: RunConfig, source: str) -> PatientSums:
+    """Sums of the mean of the network's saved predictions and those of the shared ridge."""
+    data, run = open_data(lake, config, source), train_centralized(None, lake, config, source=source)["run"]
+    directory = RunDirectory(lake, run)
+    plan = plan_alone(data)
+    ridge = SharedRidge().fit(plan, _rows(data, plan, ("train", "validation")))
+
+    def predict(rows: Sequence[Row]) -> np.ndarray:
+        return (np.stack([directory.read_prediction(row["sample"])["response"] for row in rows]) + ridge(rows)) / 2
+
+    return score(predict, plan, only(_rows(data, plan, ("test",)), data.task.judges(plan), inside=True))
 
 
 def _network(lake: Lake, config: RunConfig, source: str) -> PatientSums:

@@ -12,7 +12,9 @@ from oncotrain.errors import DataError
 from oncotrain.expression.cells import describe, to_float32
 from oncotrain.expression.columnar import ParquetMatrix
 from oncotrain.expression.delimited import DelimitedMatrix
-from oncotrain.expression.source import is_parquet
+from oncotrain.expression.hdf5 import Hdf5Matrix
+from oncotrain.expression.market import MarketMatrix
+from oncotrain.expression.source import is_market, is_parquet
 
 
 class MatrixFile(Protocol):
@@ -124,7 +126,11 @@ def open_for_genes(path: str, genes: Collection[str]) -> ExpressionMatrix:
 
 def open_file(path: str) -> MatrixFile:
     """The matrix in the format that the name says. Raises UserError for an unknown one, DataError if it is damaged."""
-    return ParquetMatrix.open(path) if is_parquet(path) else DelimitedMatrix.open(path)
+    if is_parquet(path):
+        return ParquetMatrix.open(path)
+    if path.endswith(".h5ad"):
+        return Hdf5Matrix.open(path)
+    return MarketMatrix.open(path) if is_market(path) else DelimitedMatrix.open(path)
 
 
 def _problem(gene: str, cell: str) -> str:
