@@ -26,13 +26,14 @@ class Mean(Frozen):
     model: Literal["mean"] = "mean"
     of: Literal["all", "drug", "group", "effects", "drug and group"]
     group: str = "tissue"
+    """A clinical category; or `sample`, whose own mean tells how sensitive it is to drugs altogether."""
 
     def fit(self, plan: Plan, rows: Sequence[Row]) -> Predictor:
         response, drugs = response_matrix(rows, len(plan["drugs"])), np.array(plan["drug_mean"])
         base = drugs if self.of != "all" and self.of != "group" else np.full(len(drugs), np.nanmean(response))
         if self.of in ("all", "drug"):
             return lambda rows: np.tile(base, (len(rows), 1))
-        column, members = clinical.column(self.group), defaultdict(list)
+        column, members = self.group if self.group == "sample" else clinical.column(self.group), defaultdict(list)
         for row, values in zip(rows, response, strict=True):
             members[row[column]].append(values)
         means = {value: self._mean(np.stack(values), base) for value, values in members.items()}
