@@ -47,6 +47,8 @@ Sides = tuple[list[Row], list[Row], bool]
 def main(
     lake: Annotated[str, typer.Option(help="a lake with a dataset of samples")],
     config: Annotated[Path, typer.Option(help="whose task is used")] = Path("jobs/configs/drug_response.yaml"),
+    chosen: Annotated[str, typer.Option("--kinds", help="separated by commas")] = "tissues,drugs,screens,pairs",
+    models: Annotated[str, typer.Option(help="which, separated by commas")] = ",".join(MODELS),
 ) -> None:
     """Print the tables; the last line is the same as JSON."""
 
@@ -64,12 +66,12 @@ def main(
             "screens": _screens(dataset, rows, contract["drugs"]),
         }
         result: dict[str, Any] = {}
-        for kind, folds in kinds.items():
+        for kind, folds in ((kind, kinds[kind]) for kind in chosen.split(",")):
             parts: dict[str, list[Sums]] = {}
             for train, test, shared in folds:
                 plan = task.plan(contract, task.statistics(contract, train))
                 require_no_leak(plan, train, test, shared_samples=shared)
-                for name, model in MODELS.items():
+                for name, model in ((name, MODELS[name]) for name in models.split(",")):
                     parts.setdefault(name, []).extend(score(model.fit(plan, train), plan, test).values())
             print(f"\n{kind} left out\n| model | " + " | ".join(FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 1))
             result[kind] = {name: task.figures(task.merge(sums)) for name, sums in parts.items()}

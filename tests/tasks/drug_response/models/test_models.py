@@ -66,6 +66,17 @@ def test_a_drug_that_nobody_was_tested_with_gets_the_overall_mean(plan_of, model
     assert predicted[:, 2] == pytest.approx(np.full(5, plan["drug_mean"][2]))
 
 
+def test_a_lines_own_mean_ranks_lines_for_a_new_drug(plan_of) -> None:
+    rows: list[dict[str, Any]] = sample_rows(DRUGS, samples=60, seed=3)
+    shifts = np.random.default_rng(0).normal(scale=5, size=len(rows))
+    for row, shift in zip(rows, shifts, strict=True):
+        row["response"] = row["response"] + np.float32(shift)
+        known = row["drug"] != 2
+        row["drug"], row["response"] = row["drug"][known], row["response"][known]
+    predicted = Mean(of="effects", group="sample").fit(plan_of(rows), rows)(rows)
+    assert np.corrcoef(predicted[:, 2], shifts)[0, 1] > 0.9
+
+
 def test_shared_directions_help_where_drugs_are_alike_and_pairs_few() -> None:
     rng = np.random.default_rng(5)
     inputs, latent = rng.normal(size=(160, 60)), rng.normal(size=(60, 2))
