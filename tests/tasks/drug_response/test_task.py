@@ -12,7 +12,7 @@ from oncotrain.tasks import Plan, Row, create_task
 from oncotrain.tasks.drug_response.models.model import Model, score
 from oncotrain.tasks.drug_response.models.naive import Mean
 from oncotrain.tasks.drug_response.task import DrugResponse
-from support.samples import sample_rows
+from support.samples import features, sample_rows
 
 from .conftest import DRUGS
 
@@ -138,3 +138,18 @@ def test_the_mean_per_group_is_found_where_it_matters(task: DrugResponse, plan_o
     assert r2("effects") > 0.5
     assert r2("drug") < 0.05
     assert r2("all") < r2("group") < 0.5
+
+
+def test_auxiliary_responses_are_learned_from_and_not_judged() -> None:
+    drugs = ("a", "a [old]", "b")
+    task = create_task({"name": "drug_response", "auxiliary": ["old"], "minimum_samples": 2}, "test.yaml")
+    rows = sample_rows(drugs, samples=30, seed=2)
+    contract = task.contract(features(drugs))
+    plan = task.plan(contract, task.statistics(contract, rows))
+    batch = task.collate(rows, plan, None)
+    assert batch["observed"][:, 1].any()
+    sums = task.merge([task.measure(row, {"response": np.zeros(3)}, plan) for row in rows])
+    assert sums["n"][1] == 0
+    assert task.figures(sums)["drugs"] == 2
+    judged = [task.judges(plan)(row) for row in rows]
+    assert sum(map(sum, judged)) == sums["n"].sum()
