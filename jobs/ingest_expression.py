@@ -19,7 +19,7 @@ from oncotrain.spark import spark_session
 def main(
     lake: Annotated[str, typer.Option(help="the site's lake: file:///path or hdfs://host:port/path")],
     site: Annotated[str, typer.Option(help="the site's slug, such as chu-grenoble")],
-    expression: Annotated[str, typer.Option(help="matrix of samples and genes: .csv, .tsv (plain or .gz) or .parquet")],
+    expression: Annotated[str, typer.Option(help="a matrix: .csv, .tsv, .gct, .mtx (also .gz), .h5ad or .parquet")],
     samples: Annotated[str, typer.Option(help="table with one row a sample: ids and clinical columns")],
     response: Annotated[str, typer.Option(help="long table with one row a measurement: sample, drug, value")],
     config: Annotated[Path, typer.Option(help="such as jobs/configs/ingest_expression.yaml")],

@@ -31,5 +31,6 @@ def test_an_unknown_key_is_a_mistake_without_a_traceback(lake: Lake, tables: Tab
     config.write_text("response: {replicate: mean}\n")
     code, summary, log = run(lake, tables.write(), config)
     assert code == summary["exit_code"] == 2
-    assert "unknown key 'response.replicate'; allowed here: drugs, measure, replicates, rows" in str(summary["error"])
+    allowed = "auxiliary, classes, drugs, measure, replicates, rows"
+    assert f"unknown key 'response.replicate'; allowed here: {allowed}" in str(summary["error"])
     assert "Traceback" not in log

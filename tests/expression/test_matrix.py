@@ -10,6 +10,7 @@ from oncotrain.expression.matrix import Profile, open_matrix
 from support.tables import GENES, SAMPLES, Tables
 
 FORMATS = ["m.csv", "m.tsv", "m.txt", "m.csv.gz", "m.tsv.gz", "m.parquet"]
+FORMATS += ["m.gct", "m.gct.gz", "late.gct", "m.mtx", "m.mtx.gz", "m.h5ad", "sparse.h5ad"]
 ALL_GENES = np.arange(len(GENES))
 
 
@@ -94,3 +95,26 @@ def test_unknown_format_and_missing_file_are_the_users_mistakes(tmp_path: Path) 
         open_matrix(str(tmp_path / "m.xlsx"), "auto", frozenset())
     with pytest.raises(UserError, match="cannot be read"):
         open_matrix(str(tmp_path / "absent.csv"), "auto", frozenset())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.gct", b"#9\n1\t1\nName\tDescription\ta\n", r"begins with '#9'.*allowed: GCT #1.2 and #1.3"),
+        ("m.h5ad", b"no HDF5", "is not an h5ad file"),
+        ("m.mtx", b"%%MatrixMarket matrix array real general\n", "allowed: %%MatrixMarket matrix coordinate"),
+        ("m.mtx", b"%%MatrixMarket matrix coordinate real general\n2 x 1\n", "must hold three numbers"),
+        ("m.mtx", b"%%MatrixMarket matrix coordinate real general\n2 2 0\n", "no names of its rows beside it"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: .*{message}" if not message.startswith("begins") else message):
+        open_matrix(str(tmp_path / name), "auto", frozenset(SAMPLES))
+
+
+def test_names_that_do_not_fit_a_market_matrix_are_said(tables: Tables) -> None:
+    path, _, _ = tables.write("m.mtx")
+    (Path(path).parent / "barcodes.tsv").write_text("one\ntwo\n")
+    with pytest.raises(DataError, match=rf"is {len(SAMPLES)} x {len(GENES)}, but its names are of .* and 2 columns"):
+        open_matrix(path, "auto", frozenset(SAMPLES))

@@ -61,3 +61,17 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     path.write_text("sample\tdrug\tAUC\nS1\tA\t0.5\n")
     with pytest.raises(DataError, match=r"lacks column 'LN_IC50'; it has: sample, drug, AUC"):
         read_responses(str(path), ResponseConfig(), Columns())
+
+
+def test_auxiliary_responses_are_drugs_of_their_own(tables: Tables) -> None:
+    table = tables.response
+    table["study"] = ["NEW"] * 5 + ["OLD"] * (len(table) - 5)
+    _, _, path = tables.write()
+    config = ResponseConfig(rows={"study": "NEW"}, auxiliary={"old": {"study": "OLD"}})
+    responses = read_responses(path, config, Columns(replicate="replicate"))
+    assert responses.drugs == ("A", "B", "A [old]", "B [old]")
+    new = responses.table[responses.table["drug"] < 2]
+    assert len(new) == 5
+    assert len(responses.table) - len(new) == len(table) - 5
+    with pytest.raises(DataError, match="has no responses with study = OLDER"):
+        read_responses(path, ResponseConfig(auxiliary={"older": {"study": "OLDER"}}), Columns())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncotrain.config import parse
-from oncotrain.config.split import DeclaredRule, KFoldRule, RandomRule, SplitRule
+from oncotrain.config.split import DeclaredRule, KFoldRule, LeaveGroupOutRule, RandomRule, SplitRule
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -19,6 +19,7 @@ RULES = [
     RandomRule(seed=3, validation=0.2, test=0.2),
     DeclaredRule(seed=3, validation=0.25),
     KFoldRule(seed=3, k=3, fold=1, validation=0.25),
+    LeaveGroupOutRule(seed=3, column="site", groups=("uz-leuven",), validation=0.25),
 ]
 SITES = st.lists(
     st.tuples(st.integers(0, 30), st.sampled_from(["", "monuseg", "monusac"]), st.sampled_from(["train", "test", ""])),
@@ -35,6 +36,9 @@ ANY_RULE = st.one_of(
     st.builds(RandomRule, seed=SEED, validation=FRACTION, test=FRACTION),
     st.builds(DeclaredRule, seed=SEED, validation=FRACTION, cohorts=st.sampled_from([(), ("monuseg",)])),
     st.builds(KFoldRule, seed=SEED, k=st.just(4), fold=st.integers(0, 3), validation=FRACTION),
+    st.builds(
+        LeaveGroupOutRule, seed=SEED, column=st.just("cohort"), groups=st.just(("monusac",)), validation=FRACTION
+    ),
 )
 
 
@@ -46,8 +50,16 @@ def test_each_patient_has_one_part_whatever_the_order_of_rows(rows: pd.DataFrame
     assert set(parts) == set(rows["patient"])
     assert set(parts.values()) <= set(PARTS)
     assert assign("site", rows.iloc[order], rule) == parts
-    if not isinstance(rule, DeclaredRule):
+    if not isinstance(rule, DeclaredRule | LeaveGroupOutRule):
         assert "train" in parts.values()
+
+
+@given(SITES, SEED)
+def test_a_group_left_out_is_tested_with_all_rows_of_its_patients(rows: pd.DataFrame, seed: int) -> None:
+    rule = LeaveGroupOutRule(seed=seed, column="cohort", groups=("monuseg",), validation=0.3)
+    parts = assign("site", rows, rule)
+    inside = set(rows.loc[rows["cohort"] == "monuseg", "patient"])
+    assert {patient for patient, part in parts.items() if part == "test"} == inside
 
 
 @given(SITES, st.integers(2, 6), SEED)

@@ -16,6 +16,7 @@ from oncotrain.cli.cluster import cluster
 from oncotrain.cli.coordinator import coordinator
 from oncotrain.cli.layout import layout
 from oncotrain.cli.options import WIDE, LakeOption
+from oncotrain.cli.predict import predict
 from oncotrain.cli.site import site
 from oncotrain.doctor import render, run_probes
 from oncotrain.errors import UserError
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(layout, name="layout")
 app.add_typer(audit, name="audit")
 app.add_typer(cluster, name="cluster")
+app.add_typer(predict, name="predict")
 app.add_typer(site, name="site")
 app.add_typer(coordinator, name="coordinator")
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from oncotrain.config.load import Frozen
 
-Namespace = Literal["symbol", "ensembl", "entrez"]
+Namespace = Literal["symbol", "ensembl", "entrez", "as_written"]
 Orientation = Literal["auto", "samples_as_rows", "samples_as_columns"]
 ReplicateRule = Literal["mean", "median", "first"]
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -16,6 +16,7 @@ class GeneConfig(Frozen):
     """The genes of the dataset. Sites that train together list them, in `list` or in a file with one a line."""
 
     namespace: Namespace = "symbol"
+    """`as_written` takes every identifier as it is: gene-set scores, proteins."""
     list: tuple[str, ...] | None = None
     file: str | None = None
     table: str | None = None
@@ -44,10 +45,15 @@ class ResponseConfig(Frozen):
     measure: str = "LN_IC50"
     rows: dict[str, str] = Field(default={})
     """Keep rows where each column has this value, such as `{study: GDSC2}`."""
+    auxiliary: dict[FieldName, dict[str, str]] = Field(default={})
+    """Further responses to learn from and not to be judged by: label -> rows, such as `{gdsc1: {study: GDSC1}}`. Their
+    drugs are drugs of their own, named `drug [label]`."""
     replicates: ReplicateRule = "mean"
     """`first` takes the lowest `columns.replicate`, or the first row where that column is not named."""
+    classes: dict[str, Literal[0, 1]] | None = None
+    """Of a binary response, what the values mean, such as `{NR: 0, R: 1}`; None: values are numbers."""
     drugs: tuple[str, ...] | None = None
-    """The drugs of the dataset; by default every drug that the table names."""
+    """The drugs of the dataset, but the auxiliary ones; by default every drug that the table names."""
 
 
 class Category(Frozen):

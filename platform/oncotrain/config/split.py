@@ -50,4 +50,16 @@ class KFoldRule(Frozen):
         return self
 
 
-SplitRule = Annotated[RandomRule | DeclaredRule | KFoldRule, Field(discriminator="rule")]
+class LeaveGroupOutRule(Frozen):
+    """Patients of whole groups are the test: of tissues, cohorts or sites. Validation as above."""
+
+    rule: Literal["leave_group_out"] = "leave_group_out"
+    seed: int
+    column: str
+    """A column of the dataset whose values are the groups, such as `clinical_tissue`, `cohort` or `site`."""
+    groups: Annotated[tuple[str, ...], Field(min_length=1)]
+    """A patient with a row of one of them is a test patient, with all rows."""
+    validation: Fraction
+
+
+SplitRule = Annotated[RandomRule | DeclaredRule | KFoldRule | LeaveGroupOutRule, Field(discriminator="rule")]

@@ -37,13 +37,14 @@ def resolve_genes(identifiers: Sequence[str], config: GeneConfig, path: str) -> 
     Of a gene that occurs twice the first is taken. Raises DataError if the identifiers are in no known namespace or
     an agreed gene is missing, UserError if they need a translation `table` that is not given.
     """
-    found = detect_namespace(identifiers, path)
+    found = config.namespace if config.namespace == "as_written" else detect_namespace(identifiers, path)
     translation = _translation(found, config, path)
     positions: dict[str, int] = {}
     unknown, repeated = [], []
     for position, identifier in enumerate(identifiers):
-        name = translation.get(_bare(identifier)) if translation is not None else _bare(identifier)
-        if name is None or not _PATTERNS[config.namespace].fullmatch(name):
+        bare = identifier if found == "as_written" else _bare(identifier)
+        name = translation.get(bare) if translation is not None else bare
+        if not name or not _fits(name, config.namespace):
             unknown.append(identifier)
         elif name in positions:
             repeated.append(identifier)
@@ -76,6 +77,10 @@ def detect_namespace(identifiers: Sequence[str], path: str) -> Namespace:
         f"{path}: gene identifiers are in no known namespace ({', '.join(_PATTERNS)}), such as "
         f"{', '.join(map(repr, (strange or identifiers)[:3]))}"
     )
+
+
+def _fits(name: str, namespace: Namespace) -> bool:
+    return namespace == "as_written" or bool(_PATTERNS[namespace].fullmatch(name))
 
 
 def _bare(identifier: str) -> str:

@@ -1,6 +1,6 @@
 """An expression matrix in any format and orientation, read as profiles: one float32 vector of genes a sample."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -12,7 +12,9 @@ from oncotrain.errors import DataError
 from oncotrain.expression.cells import describe, to_float32
 from oncotrain.expression.columnar import ParquetMatrix
 from oncotrain.expression.delimited import DelimitedMatrix
-from oncotrain.expression.source import is_parquet
+from oncotrain.expression.hdf5 import Hdf5Matrix
+from oncotrain.expression.market import MarketMatrix
+from oncotrain.expression.source import is_market, is_parquet
 
 
 class MatrixFile(Protocol):
@@ -95,7 +97,7 @@ def open_matrix(path: str, orientation: Orientation, known: frozenset[str]) -> E
 
     Raises UserError for an unknown format, DataError if the file cannot be read or holds none of the samples.
     """
-    file: MatrixFile = ParquetMatrix.open(path) if is_parquet(path) else DelimitedMatrix.open(path)
+    file = open_file(path)
     if orientation != "auto":
         return ExpressionMatrix(file, samples_as_rows=orientation == "samples_as_rows")
     as_rows, as_columns = (len(known.intersection(names)) for names in (file.rows, file.columns))
@@ -105,6 +107,30 @@ def open_matrix(path: str, orientation: Orientation, known: frozenset[str]) -> E
             f"or {len(file.columns)} columns"
         )
     return ExpressionMatrix(file, samples_as_rows=as_rows >= as_columns)
+
+
+def open_for_genes(path: str, genes: Collection[str]) -> ExpressionMatrix:
+    """Open `path`, whose samples are new, on the side where more of the known `genes` are.
+
+    Raises UserError for an unknown format, DataError if the file cannot be read or has none of the genes.
+    """
+    file, known = open_file(path), frozenset(genes)
+    as_rows, as_columns = (len(known.intersection(names)) for names in (file.columns, file.rows))
+    if as_rows == as_columns == 0:
+        raise DataError(
+            f"{path}: none of the model's {len(known)} genes, such as {min(known)}, is among its "
+            f"{len(file.rows)} rows or {len(file.columns)} columns"
+        )
+    return ExpressionMatrix(file, samples_as_rows=as_rows >= as_columns)
+
+
+def open_file(path: str) -> MatrixFile:
+    """The matrix in the format that the name says. Raises UserError for an unknown one, DataError if it is damaged."""
+    if is_parquet(path):
+        return ParquetMatrix.open(path)
+    if path.endswith(".h5ad"):
+        return Hdf5Matrix.open(path)
+    return MarketMatrix.open(path) if is_market(path) else DelimitedMatrix.open(path)
 
 
 def _problem(gene: str, cell: str) -> str:

@@ -8,9 +8,9 @@ import pyarrow as pa
 from oncotrain.errors import UserError
 from oncotrain.lake.received import open_received
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".gct": "\t"}
 _CHUNK = 8 << 20
-FORMATS = ".csv, .tsv, .txt (each plain or .gz), .parquet"
+FORMATS = ".csv, .tsv, .txt, of a matrix .gct, .mtx (each plain or .gz) and .h5ad, .parquet"
 
 
 def open_source(path: str) -> pa.NativeFile:
@@ -31,6 +31,16 @@ def hash_source(path: str) -> str:
 def is_parquet(path: str) -> bool:
     """Whether the name says Parquet."""
     return path.endswith(".parquet")
+
+
+def is_gct(path: str) -> bool:
+    """Whether the name says GCT."""
+    return path.removesuffix(".gz").endswith(".gct")
+
+
+def is_market(path: str) -> bool:
+    """Whether the name says MatrixMarket."""
+    return path.removesuffix(".gz").endswith(".mtx")
 
 
 def delimiter(path: str) -> str:

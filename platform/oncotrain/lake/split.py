@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import model_validator
 
 from oncotrain.config import Frozen, parse
-from oncotrain.config.split import DeclaredRule, KFoldRule, RandomRule, SplitRule
+from oncotrain.config.split import DeclaredRule, KFoldRule, LeaveGroupOutRule, RandomRule, SplitRule
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset
 from oncotrain.lake.filesystem import Lake, rename_new, write_atomic
@@ -24,6 +24,7 @@ from oncotrain.lake.publish import staging
 __all__ = [
     "DeclaredRule",
     "KFoldRule",
+    "LeaveGroupOutRule",
     "Part",
     "RandomRule",
     "Split",
@@ -77,10 +78,13 @@ class Split(Frozen):
 def make_split(dataset: Dataset, rule: SplitRule, name: str) -> Split:
     """Divide the dataset's patients by `rule`, site by site. Deterministic in (rule, dataset).
 
-    Raises DataError if a patient present at two sites would leak.
+    Raises DataError if a patient present at two sites would leak, UserError if the dataset lacks the rule's column.
     """
     require_slug("split", name)
-    index = dataset.index(["site", "patient", "cohort", "part"])
+    columns = ["site", "patient", "cohort", "part"]
+    if isinstance(rule, LeaveGroupOutRule):
+        columns = list(dict.fromkeys([*columns, rule.column]))
+    index = dataset.index(columns)
     parts: dict[str, Part] = {}
     for site, rows in index.groupby("site"):
         for patient, part in assign(str(site), rows, rule).items():
@@ -100,9 +104,9 @@ def make_split(dataset: Dataset, rule: SplitRule, name: str) -> Split:
 
 
 def assign(site: str, rows: pd.DataFrame, rule: SplitRule) -> dict[str, Part]:
-    """The part of each patient of one site; `rows` has the columns patient, cohort and part.
+    """The part of each patient of one site; `rows` has the columns patient, cohort and part, and the rule's own.
 
-    At least one patient is left to train, unless the data's authors declared all of them test.
+    At least one patient is left to train, unless all of them are test by declaration or by their group.
     """
     patients = _shuffled(rows["patient"], f"{rule.seed}")
     test = _test_patients(site, rows, patients, rule)
@@ -154,6 +158,8 @@ def _test_patients(site: str, rows: pd.DataFrame, patients: list[str], rule: Spl
         case DeclaredRule():
             counts = rows["cohort"].isin(rule.cohorts) | (not rule.cohorts)
             return set(rows.loc[(rows["part"] == "test") & counts, "patient"])
+        case LeaveGroupOutRule():
+            return set(rows.loc[rows[rule.column].isin(rule.groups), "patient"])
 
 
 def _count(fraction: float, total: int) -> int:

@@ -9,9 +9,10 @@ import torch
 
 from oncotrain.errors import UserError
 from oncotrain.tasks import Plan, Row, create_task
-from oncotrain.tasks.drug_response.naive import baselines
+from oncotrain.tasks.drug_response.models.model import Model, score
+from oncotrain.tasks.drug_response.models.naive import Mean
 from oncotrain.tasks.drug_response.task import DrugResponse
-from support.samples import sample_rows
+from support.samples import features, sample_rows
 
 from .conftest import DRUGS
 
@@ -38,6 +39,10 @@ def figures(task: DrugResponse, plan: Plan, model: torch.nn.Module, rows: Sequen
     return task.figures(
         task.merge([task.measure(row, made, plan) for row, made in zip(rows, predictions, strict=True)])
     )
+
+
+def fitted(task: DrugResponse, plan: Plan, model: Model, train: Sequence[Row], test: Sequence[Row]) -> dict[str, float]:
+    return task.figures(task.merge(list(score(model.fit(plan, train), plan, test).values())))
 
 
 def test_an_unknown_setting_is_named() -> None:
@@ -104,11 +109,11 @@ def test_the_network_beats_the_means_and_shuffled_labels_do_not(task: DrugRespon
     rows = sample_rows(DRUGS, samples=300, seed=3)
     train, test = rows[:220], rows[220:]
     plan = plan_of(train)
-    naive = {name: task.figures(sums) for name, sums in baselines(plan, train, test, "tissue").items()}
+    naive = {of: fitted(task, plan, Mean(of=of), train, test) for of in ("drug", "drug and group")}
 
     learned = figures(task, plan, trained(task, plan, train), test)
 
-    assert np.isnan(naive["mean per drug"]["pearson_per_drug"])
+    assert np.isnan(naive["drug"]["pearson_per_drug"])
     assert max(figure["r2_per_drug"] for figure in naive.values()) < 0.1
     assert learned["pearson_per_drug"] > 0.8
     assert learned["r2_per_drug"] > 0.5
@@ -124,6 +129,27 @@ def test_the_mean_per_group_is_found_where_it_matters(task: DrugResponse, plan_o
     rows = sample_rows(DRUGS, samples=300, seed=5)
     for row in rows:
         row["response"] += {"blood": -4, None: 4}.get(row["clinical_tissue"], 0)
-    means = baselines(plan_of(rows[:200]), rows[:200], rows[200:], "tissue")
-    assert task.figures(means["mean per drug and tissue"])["r2_per_drug"] > 0.5
-    assert task.figures(means["mean per drug"])["r2_per_drug"] < 0.05
+    parts = task, plan_of(rows[:200]), rows[:200], rows[200:]
+
+    def r2(of: str) -> float:
+        return fitted(*parts[:2], Mean(of=of), *parts[2:])["r2_per_drug"]
+
+    assert r2("drug and group") > 0.5
+    assert r2("effects") > 0.5
+    assert r2("drug") < 0.05
+    assert r2("all") < r2("group") < 0.5
+
+
+def test_auxiliary_responses_are_learned_from_and_not_judged() -> None:
+    drugs = ("a", "a [old]", "b")
+    task = create_task({"name": "drug_response", "auxiliary": ["old"], "minimum_samples": 2}, "test.yaml")
+    rows = sample_rows(drugs, samples=30, seed=2)
+    contract = task.contract(features(drugs))
+    plan = task.plan(contract, task.statistics(contract, rows))
+    batch = task.collate(rows, plan, None)
+    assert batch["observed"][:, 1].any()
+    sums = task.merge([task.measure(row, {"response": np.zeros(3)}, plan) for row in rows])
+    assert sums["n"][1] == 0
+    assert task.figures(sums)["drugs"] == 2
+    judged = [task.judges(plan)(row) for row in rows]
+    assert sum(map(sum, judged)) == sums["n"].sum()

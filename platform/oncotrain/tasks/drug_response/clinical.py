@@ -24,6 +24,16 @@ def numbers(schema: Schema) -> list[str]:
     return [name for name, field in schema.items() if field["type"] == "number"]
 
 
+def number_places(schema: Schema) -> dict[str, int]:
+    """Where among the inputs that `encode` makes the value of each numeric column is."""
+    places, at = {}, 0
+    for name, field in schema.items():
+        if field["type"] == "number":
+            places[name] = at
+        at += width({name: field})
+    return places
+
+
 def width(schema: Schema) -> int:
     """How many inputs `encode` makes."""
     return sum(2 if field["type"] == "number" else len(field["categories"]) for field in schema.values())

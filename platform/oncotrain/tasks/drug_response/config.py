@@ -25,6 +25,10 @@ class DrugResponseConfig(Frozen):
 
     clinical: tuple[str, ...] = ()
     """Clinical columns that the network sees, named as in the ingest's YAML."""
+    auxiliary: tuple[str, ...] = ()
+    """Labels of responses (the ingest's `response.auxiliary`) that are learned from and not judged by."""
+    clinical_weight: float = Field(default=1.0, gt=0)
+    """Factor on the clinical inputs: a few indicators beside thousands of genes that are penalized alike."""
     network: NetworkConfig = NetworkConfig()
     shrinkage: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)] = (1.0,)
     """Candidate factors between the drug's training mean (0) and the network (1), chosen on validation patients."""

@@ -11,12 +11,14 @@ from oncotrain.config import parse
 from oncotrain.tasks.drug_response import clinical
 from oncotrain.tasks.drug_response.config import DrugResponseConfig
 from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
+from oncotrain.tasks.drug_response.holdout import Keep
+from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.metrics import METRICS, merge_sums, pair_sums, response_figures
 from oncotrain.tasks.drug_response.model import ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
 from oncotrain.tasks.drug_response.picture import scatter
-from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.task import Plan, Row, Sums
 
 
@@ -54,7 +56,7 @@ class DrugResponse:
         return add_moments(parts)
 
     def plan(self, contract: Mapping[str, Any], statistics: Sums) -> Plan:
-        return make_plan(contract, statistics)
+        return {**make_plan(contract, statistics), "clinical_weight": self.config.clinical_weight}
 
     def model(self, plan: Plan) -> torch.nn.Module:
         inputs = len(plan["genes"]) + clinical.width(plan["clinical"])
@@ -67,15 +69,11 @@ class DrugResponse:
         rngs: Sequence[np.random.Generator] | None,  # noqa: ARG002 - of the Protocol; expression is not augmented
     ) -> dict[str, torch.Tensor]:
         """`inputs` (rows, inputs) and `response` (rows, drugs), standardized; `observed` (rows, drugs) bool."""
-        expression = np.stack([row["expression"] for row in rows]).astype(np.float32)
-        genes = (expression - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
-        moments = (plan["number_mean"], plan["number_std"])
-        columns = np.stack([clinical.encode(row, plan["clinical"], *moments) for row in rows])
         response = response_matrix(rows, len(plan["drugs"]))
         observed = ~np.isnan(response)
         standardized = (response - np.array(plan["drug_mean"])) / np.array(plan["drug_std"])
         return {
-            "inputs": torch.from_numpy(np.hstack([genes, columns])),
+            "inputs": torch.from_numpy(input_matrix(rows, plan)),
             "response": torch.from_numpy(np.where(observed, standardized, 0).astype(np.float32)),
             "observed": torch.from_numpy(observed),
         }
@@ -102,7 +100,13 @@ class DrugResponse:
         return {"response": response.astype(np.float32)}
 
     def measure(self, unit: Row, prediction: Mapping[str, np.ndarray], plan: Plan) -> Sums:
-        return pair_sums(response_matrix([unit], len(plan["drugs"]))[0], prediction["response"])
+        true = response_matrix([unit], len(plan["drugs"]))[0]
+        return pair_sums(np.where(judged(plan["drugs"], self.config.auxiliary), true, np.nan), prediction["response"])
+
+    def judges(self, plan: Plan) -> Keep:
+        """Which responses of an adapted row are judged: all but the auxiliary ones."""
+        judged_drugs = judged(plan["drugs"], self.config.auxiliary)
+        return lambda row: judged_drugs[row["drug"]]
 
     def merge(self, parts: Sequence[Sums]) -> Sums:
         return merge_sums(parts)

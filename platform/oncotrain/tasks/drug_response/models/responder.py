@@ -1,0 +1,107 @@
+"""Who responds: a penalized logistic regression on gene-set scores and clinical columns."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from oncotrain.config import Frozen
+from oncotrain.tasks.drug_response import clinical
+from oncotrain.tasks.drug_response.inputs import input_matrix
+from oncotrain.tasks.drug_response.models.batches import batch_moments, standardized
+from oncotrain.tasks.drug_response.models.model import Predictor
+from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.task import Plan, Row
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Responder(Frozen):
+    """Predicts the probability of a binary response, 1 being response; penalty and weight by folds of training rows."""
+
+    model: Literal["responder"] = "responder"
+    batch: Literal["cohort", "site"] | None = "cohort"
+    """Scores and clinical numbers are standardized within each, which also counts its mutations in its own way; None:
+    over all training rows. Whole batches are left out where penalty and weight are chosen, if there are enough."""
+    penalties: tuple[Positive, ...] = (0.003, 0.01, 0.03)
+    """Candidates for the inverse strength C."""
+    weights: tuple[Positive, ...] = (1.0, 3.0)
+    """Candidates for the factor on clinical columns."""
+    scores: bool = True
+    """Without, clinical columns alone: what scores must beat."""
+    folds: int = Field(default=5, ge=2)
+    seed: int = 0
+
+    def fit(self, plan: Plan, rows: Sequence[Row]) -> Predictor:
+        known = batch_moments(self._values(rows, plan), self._batches(rows))
+
+        def design(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+            values = standardized(self._values(rows, plan), self._batches(rows), known)
+            genes, names = len(plan["genes"]), clinical.numbers(plan["clinical"])
+            columns = input_matrix(rows, plan)[:, genes:].astype(np.float64) / plan["clinical_weight"]
+            for name, place in clinical.number_places(plan["clinical"]).items():
+                columns[:, place] = values[:, genes + names.index(name)]
+            return values[:, : genes if self.scores else 0], columns
+
+        scores, columns = design(rows)
+        groups = np.array([row[self.batch or "patient"] for row in rows])
+        response = response_matrix(rows, len(plan["drugs"]))
+        fitted = [self._fit_one(scores, columns, values, groups) for values in response.T]
+
+        def predict(rows: Sequence[Row]) -> np.ndarray:
+            scores, columns = design(rows)
+            made = []
+            for found, mean in zip(fitted, plan["drug_mean"], strict=True):
+                if found is None:
+                    made.append(np.full(len(rows), mean))
+                else:
+                    made.append(found[0].predict_proba(np.hstack([scores, found[1] * columns]))[:, 1])
+            return np.stack(made, axis=1)
+
+        return predict
+
+    def _values(self, rows: Sequence[Row], plan: Plan) -> np.ndarray:
+        """Scores and clinical numbers (rows, columns), NaN where missing."""
+        names = clinical.numbers(plan["clinical"])
+        numbers = np.array([[clinical.number(row, name) for name in names] for row in rows]).reshape(
+            len(rows), len(names)
+        )
+        return np.hstack([np.stack([row["expression"] for row in rows]).astype(np.float64), numbers])
+
+    def _batches(self, rows: Sequence[Row]) -> np.ndarray:
+        return np.array([row[self.batch] if self.batch else "" for row in rows])
+
+    def _fit_one(
+        self, scores: np.ndarray, columns: np.ndarray, values: np.ndarray, groups: np.ndarray
+    ) -> tuple[LogisticRegression, float] | None:
+        """The regression of one response and its weight on clinical columns; None where a class has too few rows."""
+        seen = ~np.isnan(values)
+        truth = values[seen].astype(int)
+        if min(np.bincount(truth, minlength=2)) < self.folds:
+            return None
+        whole = len(np.unique(groups[seen])) >= self.folds
+        splitter = (StratifiedGroupKFold if whole else StratifiedKFold)(
+            self.folds, shuffle=True, random_state=self.seed
+        )
+        folds = list(splitter.split(truth, truth, groups[seen] if whole else None))
+        best = max(
+            ((weight, penalty) for weight in self.weights for penalty in self.penalties),
+            key=lambda pair: _validated(np.hstack([scores, pair[0] * columns])[seen], truth, pair[1], folds),
+        )
+        inputs = np.hstack([scores, best[0] * columns])[seen]
+        return LogisticRegression(C=best[1], max_iter=1000).fit(inputs, truth), best[0]
+
+
+def _validated(
+    inputs: np.ndarray, truth: np.ndarray, penalty: float, folds: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> float:
+    """AUROC over all pairs of the folds' rows, each predicted where it was left out."""
+    predicted = np.empty(len(truth))
+    for train, test in folds:
+        model = LogisticRegression(C=penalty, max_iter=1000).fit(inputs[train], truth[train])
+        predicted[test] = model.predict_proba(inputs[test])[:, 1]
+    return float(roc_auc_score(truth, predicted))
