@@ -11,9 +11,10 @@ from oncotrain.config.slides import Column, SlidesConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.names import slug
 from oncotrain.lake.received import find_received, folder_of, open_received
+from oncotrain.slides.reader import READERS
 
 REQUIRED: tuple[Column, ...] = ("slide", "patient")
-OPTIONAL: tuple[Column, ...] = ("id", "mpp", "annotations", "mask", "class_map", "cohort", "part", "site")
+OPTIONAL: tuple[Column, ...] = ("id", "mpp", "reader", "annotations", "mask", "class_map", "cohort", "part", "site")
 FILES: tuple[Column, ...] = ("slide", "annotations", "mask", "class_map")
 PARTS = ("train", "test", "")
 
@@ -33,6 +34,8 @@ class SlideEntry:
     region: int
     """Rows with the same id are regions of one slide, numbered from 0 by path."""
     mpp: float | None
+    reader: str
+    """One of `oncotrain.slides.reader.READERS`; empty: chosen by the file's content."""
     cohort: str
     part: str
 
@@ -109,6 +112,8 @@ def _entry(row: int, values: dict[Column, str], folder: str) -> SlideEntry:
         raise DataError("column 'patient' is empty")
     if values["part"] not in PARTS:
         raise DataError("column 'part' must be 'train', 'test' or empty")
+    if values["reader"] and values["reader"] not in READERS:
+        raise DataError(f"column 'reader' must be one of {', '.join(READERS)}, or empty")
     if values["annotations"] and values["mask"]:
         raise DataError("has both 'annotations' and 'mask'; one of them is allowed")
     if values["class_map"] and not values["mask"]:
@@ -123,6 +128,7 @@ def _entry(row: int, values: dict[Column, str], folder: str) -> SlideEntry:
         id=values["id"] or values["slide"],
         region=0,
         mpp=_number(values["mpp"]),
+        reader=values["reader"],
         cohort=values["cohort"],
         part=values["part"],
     )

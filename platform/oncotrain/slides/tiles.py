@@ -7,7 +7,7 @@ import numpy as np
 from petastorm.unischema import Unischema
 
 from oncotrain.config.slides import SlidesConfig
-from oncotrain.lake.schema import image, scalar
+from oncotrain.lake.schema import image, scalar, vector
 from oncotrain.slides.grid import Tile, grid
 from oncotrain.slides.labels import Annotations
 from oncotrain.slides.slide import Slide
@@ -20,7 +20,9 @@ def tile_schema(side: int) -> Unischema:
     `site`; `cohort` and `part` ('train', 'test', '') as the manifest says; `patient`, `slide` pseudonyms; `x`, `y` of
     the upper-left corner in pixels of `spacing` (µm per pixel) within `region`; `pixels` RGB, white outside the slide;
     `instances`, `classes`, `labelled` as in `oncotrain.slides.labels.Labels`; `valid` 1 where the slide was scanned;
-    `tissue` share of the tile's area inside the slide. Arrays are padded with 0 (`pixels`: 255) at the far edges.
+    `tissue` share of the tile's area inside the slide; `nuclei` annotated objects that count in this tile, so that the
+    sum over a slide's tiles is their number; `cut` ids of those that reach beyond the tile's edge. Arrays are padded
+    with 0 (`pixels`: 255) at the far edges.
     """
     plane = (side, side)
     return Unischema(
@@ -32,6 +34,8 @@ def tile_schema(side: int) -> Unischema:
             scalar("y", np.int64),
             scalar("spacing", np.float32),
             scalar("tissue", np.float32),
+            scalar("nuclei", np.int32),
+            vector("cut", np.int32),
             image("pixels", np.uint8, (*plane, 3)),
             image("instances", np.int32, plane),
             image("classes", np.uint8, plane),
@@ -66,13 +70,15 @@ def tile_rows(
     """Rows of one slide, read one by one; `keys` are the columns that all of them share."""
     for tile, tissue in tiles:
         region = slide.region(*tile, config.spacing)
-        labels = annotations.labels(tile)
+        labels, objects = annotations.labels(tile), annotations.objects(tile)
         yield {
             **keys,
             "x": tile.x,
             "y": tile.y,
             "spacing": config.spacing,
             "tissue": tissue,
+            "nuclei": objects.counted,
+            "cut": objects.cut,
             "pixels": _pad(region.pixels, config.tile, 255),
             "instances": _pad(labels.instances, config.tile),
             "classes": _pad(labels.classes, config.tile),

@@ -80,7 +80,7 @@ def process(lake: Lake, work: SlideWork) -> Outcome:
 
 def _write(lake: Lake, part: str, work: SlideWork, files: Mapping[str, Path]) -> None:
     config = work.config
-    with open_reader(files["slide"]) as reader:
+    with open_reader(files["slide"], work.entry.reader) as reader:
         slide = Slide(reader, _spacing(reader, work))
         annotations = _annotations(slide, config, files)
         tiles = select_tiles(slide, annotations, config)
@@ -93,6 +93,8 @@ def _write(lake: Lake, part: str, work: SlideWork, files: Mapping[str, Path]) ->
 def _spacing(reader: SlideReader, work: SlideWork) -> tuple[float, float]:
     if work.entry.mpp is not None:
         return work.entry.mpp, work.entry.mpp
+    if reader.vendor in work.config.override_spacing:
+        return (work.config.override_spacing[reader.vendor],) * 2
     if reader.mpp is not None:
         return reader.mpp
     if reader.vendor in work.config.missing_spacing:
@@ -116,6 +118,7 @@ def _fingerprint(work: SlideWork, files: Mapping[str, Path]) -> str:
     settings = {
         "keys": work.keys,
         "mpp": work.entry.mpp,
+        "reader": work.entry.reader,
         "config": work.config.model_dump(mode="json", exclude={"columns"}),
         "files": {kind: _digest(file) for kind, file in files.items()},
         "code": _code(),
