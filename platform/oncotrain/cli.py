@@ -217,3 +217,88 @@ def audit_verify(
 
 def _console() -> Console:
     return Console(soft_wrap=True, highlight=False)
+
+
+@app.command("verify-deid")
+def verify_deid(
+    lake: LakeOption,
+    needles: Annotated[Path, typer.Option(help="names and numbers of patients, one a line, in UTF-8")],
+) -> None:
+    """Look for names and numbers in every byte and decoded value of curated, runs and audit (exit code 3 if found).
+
+    What is found is told by its line in the file, never by its text. Writing in a picture is not read.
+    """
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.identities import read_needles, search_lake
+
+    searched = search_lake(Lake(lake), read_needles(needles))
+    if searched.findings:
+        raise DataError("\n".join(found.told(needles) for found in searched.findings))
+    typer.echo(f"nothing found in {searched.files} files, {searched.bytes} bytes, {searched.rows} rows")
+
+
+@app.command()
+def withdraw(
+    lake: LakeOption,
+    site: SiteOption,
+    patient: Annotated[str | None, typer.Option(help="the patient's identifier, as delivered to this site")] = None,
+    pseudonym: Annotated[str | None, typer.Option(help="or the pseudonym, where a site has told it")] = None,
+    pooled: Annotated[list[str] | None, typer.Option(help="a lake with pooled copies; may be given again")] = None,
+) -> None:
+    """A consent is withdrawn: publish datasets without the patient, purge the old versions, name runs that used them.
+
+    The last line on stdout is the report as JSON; it goes into the audit as well.
+    """
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.pseudonym import pseudonymize, site_key
+    from oncotrain.lake.withdrawal import withdraw
+    from oncotrain.spark import spark_session
+
+    if bool(patient) == bool(pseudonym):
+        raise UserError("give either --patient or --pseudonym")
+    at = Lake(lake)
+    who = pseudonym or pseudonymize(site_key(at), "patient", patient or "")
+    typer.echo(json.dumps(withdraw(spark_session("withdraw"), at, site, who, [Lake(uri) for uri in pooled or []])))
+
+
+overlap = typer.Typer(no_args_is_help=True, help="Find patients who are present at two sites, before splits are made.")
+app.add_typer(overlap, name="overlap")
+KeyOption = Annotated[Path, typer.Option("--study-key", help="the key file that the study's sites share")]
+
+
+@overlap.command("key")
+def overlap_key(to: Annotated[Path, typer.Option(help="the new key file")]) -> None:
+    """Draw the study's key, mode 0600. One site does, and hands it to the other sites, never to the centre."""
+    from oncotrain.lake.overlap import make_study_key
+
+    make_study_key(to)
+
+
+@overlap.command("tokens")
+def overlap_tokens(
+    lake: LakeOption, site: SiteOption, key: KeyOption, to: Annotated[Path, typer.Option(help="the file to hand over")]
+) -> None:
+    """Write a token for each patient of the site."""
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.overlap import read_study_key, site_tokens
+
+    to.write_text(site_tokens(Lake(lake), site, read_study_key(key)).model_dump_json(), encoding="utf-8")
+
+
+@overlap.command("find")
+def overlap_find(
+    tokens: Annotated[list[Path], typer.Argument(help="the token files of the sites")],
+    lake: Annotated[str | None, typer.Option(help="a site's own lake: print its pseudonyms of shared patients")] = None,
+    key: Annotated[Path | None, typer.Option("--study-key", help="needed with --lake")] = None,
+) -> None:
+    """Say how many patients two sites share (exit code 3 if any)."""
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.overlap import pseudonyms_of, read_study_key, read_tokens, shared_tokens
+
+    shared = shared_tokens([read_tokens(path) for path in tokens])
+    if lake and key:
+        everyone = sorted({token for of_pair in shared.values() for token in of_pair})
+        typer.echo("\n".join(pseudonyms_of(Lake(lake), read_study_key(key), everyone)))
+    if shared:
+        raise DataError("\n".join(f"{one} and {other} share {len(of)} patients" for (one, other), of in shared.items()))
+    typer.echo("no patient is at two of these sites")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ REQUIRED: tuple[Column, ...] = ("slide", "patient")
 OPTIONAL: tuple[Column, ...] = ("id", "mpp", "reader", "annotations", "mask", "class_map", "cohort", "part", "site")
 FILES: tuple[Column, ...] = ("slide", "annotations", "mask", "class_map")
 PARTS = ("train", "test", "")
+COHORT = re.compile(r"[A-Za-z0-9._-]{0,32}")
+"""It enters every row, so it is no free text."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def _number_regions(entries: list[SlideEntry]) -> list[SlideEntry]:
 def _entry(row: int, values: dict[Column, str], folder: str) -> SlideEntry:
     if not values["patient"]:
         raise DataError("column 'patient' is empty")
+    if not COHORT.fullmatch(values["cohort"]):
+        raise DataError("column 'cohort' must be a short name of letters, digits, '.', '_' and '-', without spaces")
     if values["part"] not in PARTS:
         raise DataError("column 'part' must be 'train', 'test' or empty")
     if values["reader"] and values["reader"] not in READERS:
