@@ -36,6 +36,18 @@ def crash(_: Beat) -> tuple[None, bytes]:
     return None, b""
 
 
+def complain(_: Beat) -> tuple[None, bytes]:
+    print("Jane Doe")
+    os.write(1, b"Jane Doe")
+    os.write(2, b"Jane Doe")
+    return None, b""
+
+
+def test_what_decoders_complain_of_is_in_no_log(capfd: pytest.CaptureFixture[str]) -> None:
+    guarded(complain)
+    assert "Jane" not in "".join(capfd.readouterr())
+
+
 def leave(_: Beat) -> tuple[None, bytes]:
     os._exit(3)
 

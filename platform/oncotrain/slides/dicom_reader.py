@@ -96,7 +96,8 @@ class DicomReader:
     def _require_pixels(self, header: Any) -> None:
         if self._syntax not in SYNTAXES:
             allowed = ", ".join(syntax.name for syntax in SYNTAXES)
-            raise DataError(f"is encoded as {self._syntax.name}; allowed: {allowed}")
+            found = self._syntax.name if self._syntax.is_transfer_syntax else "what DICOM does not know"
+            raise DataError(f"is encoded as {found}; allowed: {allowed}")
         if (int(header.SamplesPerPixel), int(header.BitsAllocated)) != (3, 8):
             raise DataError("is not a colour picture of 3 x 8 bits a pixel")
         if min(*self._frame, *self._size) < 1 or max(self._frame) > max(4096, *self._size):

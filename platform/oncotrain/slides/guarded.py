@@ -2,7 +2,9 @@
 
 import ctypes
 import multiprocessing
+import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -70,6 +72,10 @@ def _await(process: Any, receive: Connection) -> tuple[Any, bytes]:
 
 def _run(work: Callable[[Beat], tuple[Any, bytes | memoryview]], send: Connection) -> None:
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - to the process's end
+    for stream in (1, 2):  # decoders complain with the texts that they find in a header
+        os.dup2(nowhere.fileno(), stream)
+    sys.stdout = sys.stderr = nowhere
     try:
         facts, data = work(lambda: send.send(("beat", None)))
     except UserError as error:

@@ -20,6 +20,9 @@ MIXED = 8
 """Numbers that describe a tile's stains."""
 
 
+_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / LIGHT)
+
+
 class Stains(NamedTuple):
     """How a piece of tissue is stained.
 
@@ -40,6 +43,8 @@ class Stains(NamedTuple):
         return Stains(flat[:6].reshape(2, 3), flat[6:])
 
 
+REFERENCE = Stains(np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]]), np.array([1.9705, 1.0308]))
+"""What pixels are put into: the vectors and strengths that Macenko's authors published with their code."""
 UNSTAINED = np.full(MIXED, np.nan, np.float32)
 """In place of `Stains.flat` for a tile whose stains cannot be told."""
 
@@ -63,3 +68,13 @@ def find_stains(pixels: np.ndarray) -> Stains | None:
     concentrations = stained @ np.linalg.pinv(vectors)
     strength = np.percentile(concentrations, 99, axis=0)
     return Stains(vectors, strength) if (strength > 0).all() else None
+
+
+def restain(pixels: np.ndarray, source: Stains, target: Stains = REFERENCE) -> np.ndarray:
+    """Uint8 (height, width, 3) `pixels` of `source` as if they were stained like `target`.
+
+    What is neither stain is dropped, as in the paper.
+    """
+    mixing = np.linalg.pinv(source.vectors) @ np.diag(target.strength / source.strength) @ target.vectors
+    density = _DENSITY[pixels].reshape(-1, 3) @ mixing.astype(np.float32)
+    return (LIGHT * np.exp(-density)).clip(0, 255).round().astype(np.uint8).reshape(pixels.shape)

@@ -62,7 +62,21 @@ def tile_rows(
     config: SlidesConfig,
     keys: Mapping[str, str | int],
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one slide, read one by one; `keys` are the columns that all of them share."""
+    """Rows of one slide, read one by one; `keys` are the columns that all of them share.
+
+    Planes of one value, which most tiles have, are encoded once: bytes in place of the array.
+    """
+    schema, encoded = tile_schema(config.tile), dict[tuple[str, int], bytes]()
+
+    def plane(name: str, raster: np.ndarray) -> np.ndarray | bytes:
+        padded = _pad(raster, config.tile)
+        value = int(padded[0, 0])
+        if (padded != value).any():
+            return padded
+        if (name, value) not in encoded:
+            encoded[name, value] = bytes(schema.fields[name].codec.encode(schema.fields[name], padded))
+        return encoded[name, value]
+
     for spot in spots:
         region = slide.region(*spot.tile, config.spacing)
         labels, objects = annotations.labels(spot.tile), annotations.objects(spot.tile)
@@ -81,10 +95,10 @@ def tile_rows(
             "nuclei": objects.counted,
             "cut": objects.cut,
             "pixels": _pad(region.pixels, config.tile, 255),
-            "instances": _pad(labels.instances, config.tile),
-            "classes": _pad(labels.classes, config.tile),
-            "valid": _pad(region.valid.view(np.uint8), config.tile),
-            "labelled": _pad(labels.labelled, config.tile),
+            "instances": plane("instances", labels.instances),
+            "classes": plane("classes", labels.classes),
+            "valid": plane("valid", region.valid.view(np.uint8)),
+            "labelled": plane("labelled", labels.labelled),
         }
 
 

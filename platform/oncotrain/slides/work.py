@@ -34,7 +34,7 @@ from oncotrain.slides.tissue import SPACING
 
 PARTS = ("landing", "_work", "tiles")
 """Where surveys and part files lie. They may be deleted at any time between two jobs; the next job makes them again."""
-RANGE_PIXELS = 32 << 20
+RANGE_PIXELS = 16 << 20
 """Pixels of the tiles that one task writes: bounds its memory, and splits a large slide over executors."""
 
 
@@ -112,6 +112,7 @@ def survey_slide(lake: Lake, work: SlideWork) -> Surveyed:
                 lake.write_atomic(survey.model_dump_json().encode(), *place)
                 seconds["survey"] = round(time.monotonic() - began, 2)
     except DataError as error:
+        seconds["survey"] = round(time.monotonic() - began, 2)
         state = SlideState(status="refused", reason=str(error), attempts=max(attempts, 1), seconds=seconds)
         return Surveyed(work, state)
     survey = _load_survey(lake, fingerprint)
