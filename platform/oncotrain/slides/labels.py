@@ -44,6 +44,10 @@ class Extents(NamedTuple):
     anchors: np.ndarray
     """(n, 2): x and y of the one point of each that counts; NaN for an object outside the slide."""
 
+    def take(self, places: np.ndarray) -> "Extents":
+        """Those at `places` alone."""
+        return Extents(self.ids[places], self.bounds[places], self.anchors[places])
+
     def objects(self, tile: Tile) -> Objects:
         """See `Annotations.objects`."""
         x, y = self.anchors.T

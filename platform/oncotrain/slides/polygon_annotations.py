@@ -71,7 +71,7 @@ class PolygonAnnotations:
 
     def objects(self, tile: Tile) -> Objects:
         """See `Annotations.objects`: an object lies where the middle of its bounds within the slide does."""
-        return self._extents.objects(tile)
+        return self._extents.take(np.sort(self._near(tile))).objects(tile)
 
     def _near(self, tile: Tile) -> np.ndarray:
         return self._tree.query(box(tile.x, tile.y, tile.x + tile.width, tile.y + tile.height))

@@ -1,5 +1,7 @@
 """What a first look at a slide finds: how it is read, and where its tiles lie. Coordinates first, pixels later."""
 
+import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +41,21 @@ class Survey(Frozen):
     """µm per pixel of level 0 that were taken for true."""
     size: tuple[int, int]
     """Width and height of level 0 in pixels."""
-    spots: tuple[Spot, ...]
-    """In storage order."""
+    tiles: int
+    """How many spots lie beside it as `spots.npy`."""
+
+
+def pack_spots(spots: Sequence[Spot]) -> bytes:
+    """NumPy's format, float64 (n, 7)."""
+    stream = io.BytesIO()
+    np.save(stream, np.array(spots, np.float64).reshape(-1, len(Spot._fields)), allow_pickle=False)
+    return stream.getvalue()
+
+
+def unpack_spots(data: bytes, start: int, stop: int) -> list[Spot]:
+    """Those from number `start` up to `stop`, in storage order."""
+    rows = np.load(io.BytesIO(data), allow_pickle=False)[start:stop].tolist()
+    return [Spot(*map(int, row[:4]), *row[4:]) for row in rows]
 
 
 def find_spots(slide: Slide, thumbnail: np.ndarray, annotations: Annotations, config: SlidesConfig) -> list[Spot]:

@@ -6,7 +6,7 @@ What is done is found again by what it follows from, so that a re-run does only 
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files as package_files
@@ -28,7 +28,7 @@ from oncotrain.slides.polygon_annotations import PolygonAnnotations
 from oncotrain.slides.reader import SlideReader, open_reader, reader_name
 from oncotrain.slides.slide import Slide
 from oncotrain.slides.state import Output, SlideState, load_state, save_picture, save_state
-from oncotrain.slides.survey import Spot, Survey, find_spots
+from oncotrain.slides.survey import Spot, Survey, find_spots, pack_spots, unpack_spots
 from oncotrain.slides.tiles import tile_rows, tile_schema
 from oncotrain.slides.tissue import SPACING
 
@@ -107,8 +107,9 @@ def survey_slide(lake: Lake, work: SlideWork) -> Surveyed:
                 work.save(lake, SlideState(status="reading", attempts=attempts + 1))
                 attempts += 1
                 began = time.monotonic()
-                survey, picture = guarded(partial(_survey, work, files))
+                (survey, spots), picture = guarded(partial(_survey, work, files))
                 save_picture(lake, work.dataset, work.slide, work.entry.region, picture)
+                lake.write_atomic(spots, *PARTS, fingerprint, "spots.npy")
                 lake.write_atomic(survey.model_dump_json().encode(), *place)
                 seconds["survey"] = round(time.monotonic() - began, 2)
     except DataError as error:
@@ -117,7 +118,7 @@ def survey_slide(lake: Lake, work: SlideWork) -> Surveyed:
         return Surveyed(work, state)
     survey = _load_survey(lake, fingerprint)
     step = _tiles_a_range(work.config)
-    ranges = tuple((start, _find_output(lake, fingerprint, start)) for start in range(0, len(survey.spots), step))
+    ranges = tuple((start, _find_output(lake, fingerprint, start)) for start in range(0, survey.tiles, step))
     state = SlideState(status="reading", attempts=max(attempts, 1), reader=survey.reader, seconds=seconds)
     return Surveyed(work, state, fingerprint, ranges)
 
@@ -126,7 +127,8 @@ def write_range(lake: Lake, task: RangeWork) -> Output | str:
     """Write the part file of a range of tiles; the reason, if the slide's pixels cannot be read."""
     began = time.monotonic()
     survey, work = _load_survey(lake, task.fingerprint), task.work
-    spots = survey.spots[task.start : task.start + _tiles_a_range(work.config)]
+    packed = lake.read_bytes(*PARTS, task.fingerprint, "spots.npy")
+    spots = unpack_spots(packed, task.start, task.start + _tiles_a_range(work.config))
     try:
         with local_copies(work.entry.files) as files:
             rows, data = guarded(partial(_rows, work, files, survey, spots))
@@ -145,7 +147,7 @@ def write_range(lake: Lake, task: RangeWork) -> Output | str:
     return output
 
 
-def _survey(work: SlideWork, files: Mapping[str, Path], beat: Beat) -> tuple[Survey, bytes]:
+def _survey(work: SlideWork, files: Mapping[str, Path], beat: Beat) -> tuple[tuple[Survey, bytes], bytes]:
     config = work.config
     with open_reader(files["slide"], work.entry.reader) as reader:
         slide = Slide(reader, _spacing(reader, work))
@@ -161,13 +163,13 @@ def _survey(work: SlideWork, files: Mapping[str, Path], beat: Beat) -> tuple[Sur
             vendor=reader.vendor,
             mpp=slide.mpp,
             size=slide.dimensions,
-            spots=tuple(spots),
+            tiles=len(spots),
         )
-    return survey, draw_grid(thumbnail, spots, config.spacing)
+    return (survey, pack_spots(spots)), draw_grid(thumbnail, spots, config.spacing)
 
 
 def _rows(
-    work: SlideWork, files: Mapping[str, Path], survey: Survey, spots: tuple[Spot, ...], beat: Beat
+    work: SlideWork, files: Mapping[str, Path], survey: Survey, spots: Sequence[Spot], beat: Beat
 ) -> tuple[int, memoryview]:
     with open_reader(files["slide"], survey.reader) as reader:
         slide = Slide(reader, survey.mpp)
