@@ -24,6 +24,7 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.pseudonym import pseudonymize, site_key
 from oncotrain.lake.quarantine import list_refused
 from oncotrain.lake.schema import decode_value
+from oncotrain.lake.withdrawal import withdraw
 from oncotrain.slides import work
 from oncotrain.slides.delivery import read_delivery
 from oncotrain.slides.grid_picture import TISSUE
@@ -258,3 +259,24 @@ def test_images_of_one_hospital_among_many(spark: SparkSession, lake: Lake, shar
     manifest = shared_data / "histology" / "manifest.csv"
     summary = ingest_slides(spark, lake, "christiana-healthcare", manifest, config)
     assert (summary["accepted"], summary["quarantined"], summary["rows"]) == (4, 0, 4)
+
+
+def test_slides_of_a_patient_who_withdrew_are_gone_and_refused(
+    spark: SparkSession, lake: Lake, demo_slides: Path, slides_config: SlidesConfig
+) -> None:
+    ingest_slides(spark, lake, SITE, demo_slides, slides_config)
+    entry = read_delivery(demo_slides, SITE, slides_config).entries[0]
+    key = site_key(lake)
+    patient, slide = pseudonymize(key, "patient", entry.patient), pseudonymize(key, "slide", entry.id)
+    inputs = open_dataset(lake, "tiles").manifest.inputs
+    withdraw(spark, lake, SITE, patient)
+    assert load_state(lake, "tiles", slide, 0) is None
+    assert not lake.exists("landing", "slides", "tiles", f"{slide}-0.png")
+    assert open_dataset(lake, "tiles").manifest.inputs == {
+        name: sha256 for name, sha256 in inputs.items() if not name.startswith(slide)
+    }
+
+    summary = ingest_slides(spark, lake, SITE, demo_slides, slides_config)
+    assert (summary["accepted"], summary["quarantined"]) == (1, 1)
+    assert summary["unchanged"]
+    assert [one.reason for one in list_refused(lake, "tiles")] == ["is of a patient who has withdrawn consent"]
