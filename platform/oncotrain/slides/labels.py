@@ -1,5 +1,6 @@
 """What is known about a tile's pixels, from whichever kind of annotation."""
 
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -77,8 +78,7 @@ class Unlabelled:
 
     def labels(self, tile: Tile) -> Labels:
         """Nothing is known."""
-        shape = (tile.height, tile.width)
-        return Labels(np.zeros(shape, np.int32), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+        return _nothing(tile.height, tile.width)
 
     def objects(self, tile: Tile) -> Objects:  # noqa: ARG002 - the seam's signature
         """None."""
@@ -87,6 +87,14 @@ class Unlabelled:
     def touches(self, tile: Tile) -> bool:  # noqa: ARG002 - the seam's signature
         """Never."""
         return False
+
+
+@lru_cache(maxsize=4)
+def _nothing(height: int, width: int) -> Labels:
+    nothing = Labels(*(np.zeros((height, width), dtype) for dtype in (np.int32, np.uint8, np.uint8)))
+    for raster in nothing:
+        raster.flags.writeable = False
+    return nothing
 
 
 def known(instances: np.ndarray, classes: np.ndarray, *, has_classes: bool) -> np.ndarray:

@@ -14,6 +14,8 @@ LARGEST = 4000.0
 """mm² of a picture, beyond the largest slides (75 x 50 mm): a header that says more is damaged or a trap."""
 SPACINGS = (0.02, 20.0)
 """µm per pixel that a scanner or camera can have; anything else is a mistake in the file or the manifest."""
+SCANNED = 128
+"""Alpha from which on a pixel was scanned."""
 BLOCK = 128
 """Side of the blocks that a thumbnail is put together from: bounds the memory on slides without a pyramid."""
 
@@ -59,9 +61,11 @@ class Slide:
         box = (columns.low, rows.low, columns.high, rows.high)
         if box != (0, 0, width, height) or source.size != (width, height):
             source = source.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        valid = np.asarray(source.getchannel("A")) >= 128
-        if not valid.all():
-            source = Image.alpha_composite(Image.new("RGBA", source.size, "white"), source)
+        alpha = np.asarray(source.getchannel("A"))
+        if alpha.min(initial=255) >= SCANNED:
+            return Region(np.asarray(source.convert("RGB")), np.ones((height, width), bool))
+        valid = alpha >= SCANNED
+        source = Image.alpha_composite(Image.new("RGBA", source.size, "white"), source)
         return Region(np.asarray(source.convert("RGB")), valid)
 
     def thumbnail(self, spacing: float, beat: Callable[[], None] = lambda: None) -> np.ndarray:
