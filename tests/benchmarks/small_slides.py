@@ -2,7 +2,7 @@
 
     python tests/benchmarks/small_slides.py --work DIR [--count 1000]
 
-Writes `count` images of 600 x 600 pixels, ingests them on `local[2]`, and prints seconds between the completions of the
+Writes `count` images of 200 x 200 pixels, ingests them on `local[2]`, and prints seconds between the completions of the
 first hundred surveys and of the last, and the driver's resident memory (Python and JVM) at the first and the last.
 """
 
@@ -41,10 +41,10 @@ def measure(work: Path, count: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     names = [f"{number:04d}.png" for number in range(count)]
     for name in names:
-        Image.fromarray(rng.integers(60, 200, (600, 600, 3), dtype=np.uint8)).save(inbox / name)
+        Image.fromarray(rng.integers(60, 200, (200, 200, 3), dtype=np.uint8)).save(inbox / name)
     (inbox / "slides.csv").write_text("slide,patient\n" + "".join(f"{name},{name}\n" for name in names))
     apply_layout(lake)
-    config = SlidesConfig(spacing=0.5, tile=256, min_tissue=0, classes=(), missing_spacing={"image": 0.5})
+    config = SlidesConfig(spacing=0.5, tile=128, min_tissue=0, classes=(), missing_spacing={"image": 0.5})
     spark, over, memory = spark_session("small_slides"), threading.Event(), list[int]()
 
     def sample() -> None:
