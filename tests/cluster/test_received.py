@@ -1,5 +1,6 @@
-"""Deliveries that lie in HDFS: found inside their folder only, copied to a disk for as long as a task needs them."""
+"""Deliveries that lie in HDFS: found inside their folder only, copied to a disk once for all tasks of a machine."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_file_that_is_not_in_the_folder_is_refused(inbox: str, name: str, reas
         find_received(inbox, name)
 
 
-def test_copies_are_whole_and_gone_afterwards(inbox: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_whole_and_made_once(inbox: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_DIRS", f"{tmp_path},/nowhere")
     files = {"slide": find_received(inbox, "a.mrxs"), "annotations": find_received(inbox, "a/../marks/a.mrxs")}
     assert files == {"slide": f"{inbox}/a.mrxs", "annotations": f"{inbox}/marks/a.mrxs"}
@@ -47,7 +48,10 @@ def test_copies_are_whole_and_gone_afterwards(inbox: str, tmp_path: Path, monkey
             "Slidedat.ini": "inbox/a/Slidedat.ini",
             "Data0000.dat": "inbox/a/Data0000.dat",
         }
-    assert list(tmp_path.iterdir()) == []
+    made = slide.stat().st_ctime_ns
+    with local_copies({"slide": files["slide"]}) as copies:
+        assert copies["slide"].stat().st_ctime_ns == made
+    assert [folder.name for folder in tmp_path.iterdir()] == [f"received-{os.getuid()}"]
 
 
 def test_a_file_that_is_gone_is_a_reason_not_a_crash(inbox: str) -> None:

@@ -56,6 +56,7 @@ def test_a_hospitals_own_column_names_and_only_the_rows_of_the_site(tmp_path: Pa
         ("a.svs,,,,,,", "'patient' is empty"),
         ("a.svs,P1,fine,,,,", "'mpp' must be a number"),
         ("a.svs,P1,,validation,,,", "'part' must be"),
+        ("a.svs,P1,,,,,,,Jane Doe 1961", "'cohort' must be a short name"),
         ("a.svs,P1,,,m.png,m.png,", "both 'annotations' and 'mask'"),
         ("a.svs,P1,,,,,c.png", "'class_map' but no 'mask'"),
         ("b.svs,P2,,,,,", "same file as in row 1"),
@@ -66,7 +67,7 @@ def test_a_bad_row_is_refused_and_the_others_go_on(tmp_path: Path, row: str, rea
     (tmp_path / "outside.svs").touch()
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link.svs").symlink_to(tmp_path / "outside.svs")
-    table = f"slide,patient,mpp,part,annotations,mask,class_map,id\nb.svs,P9,,,,,,\n{row}\n"
+    table = f"slide,patient,mpp,part,annotations,mask,class_map,id,cohort\nb.svs,P9,,,,,,,\n{row}\n"
     entries, refused = read_delivery(deliver(tmp_path / "in", table), "here", CONFIG)
     assert [one.row for one in entries] == [1]
     assert [one.row for one in refused] == [2]

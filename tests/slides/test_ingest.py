@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pyspark.sql import SparkSession
@@ -21,7 +23,13 @@ from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.pseudonym import pseudonymize, site_key
 from oncotrain.lake.quarantine import list_refused
+from oncotrain.lake.schema import decode_value
+from oncotrain.lake.withdrawal import withdraw
+from oncotrain.slides import work
+from oncotrain.slides.delivery import read_delivery
+from oncotrain.slides.grid_picture import TISSUE
 from oncotrain.slides.ingest import ingest_slides
+from oncotrain.slides.state import Output, load_state
 from support.lakes import make_lake
 from support.slides import SITE, Delivery
 
@@ -101,6 +109,72 @@ def test_a_crop_is_padded_and_what_is_known_is_marked(
     np.testing.assert_array_equal(right["labelled"], inside)
     assert (right["pixels"][inside == 0] == 255).all()
     assert (right["instances"] == 7).sum() == 10 * 14
+
+
+def test_each_slide_has_a_state_and_a_picture_for_a_person(
+    spark: SparkSession, lake: Lake, delivery: Delivery, slides_config: SlidesConfig
+) -> None:
+    summary = ingest_slides(spark, lake, SITE, delivery.manifest, slides_config)
+    key = site_key(lake)
+    states = {
+        name: load_state(lake, "tiles", pseudonymize(key, "slide", name), 0) for name in (*delivery.good, *delivery.bad)
+    }
+    taken = [state for name in delivery.good if (state := states[name])]
+    assert [(one.status, one.attempts) for one in taken] == [("accepted", 1)] * len(delivery.good)
+    assert summary["readers"] == {"openslide": 2, "image": 1}
+    assert sum(output.rows for one in taken for output in one.outputs) == summary["rows"]
+    for output in (output for one in taken for output in one.outputs):
+        assert Path(output.path).stat().st_size == output.bytes
+    assert all(one.seconds.keys() == {"fetch", "survey", "tiles"} for one in taken)
+    for name, reason in delivery.bad.items():
+        state = states[name]
+        if state is None:
+            assert name in ("../outside.svs", "gone.svs")  # there is no file to begin with
+            continue
+        assert (state.status, state.outputs) == ("refused", ())
+        assert reason in state.reason
+
+    for name in delivery.good:
+        slide = pseudonymize(key, "slide", name)
+        picture = np.asarray(Image.open(lake.path("landing", "slides", "tiles", f"{slide}-0.png")))
+        assert (picture == TISSUE).all(axis=2).any()
+    ingest_slides(spark, lake, SITE, delivery.manifest, slides_config)
+    again = [load_state(lake, "tiles", pseudonymize(key, "slide", name), 0) for name in delivery.good]
+    assert [(one.attempts, one.outputs) for one in again if one] == [(one.attempts, one.outputs) for one in taken]
+
+
+def test_a_slide_is_split_into_ranges_and_the_rows_are_the_same(
+    spark: SparkSession,
+    lake: Lake,
+    tmp_path: Path,
+    demo_slides: Path,
+    slides_config: SlidesConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ingest_slides(spark, lake, SITE, demo_slides, slides_config)
+    other = make_lake(tmp_path / "other")
+    other.write_atomic(lake.read_bytes("landing", "pseudonym.key"), "landing", "pseudonym.key")
+    monkeypatch.setattr(work, "RANGE_PIXELS", 3 * 256 * 256)
+    entries = read_delivery(demo_slides, SITE, slides_config).entries
+    key = site_key(lake)
+    columns = ["slide", "y", "x", "tissue", "nuclei", "focus", "pixels", "instances"]
+    rows = list(open_dataset(lake, "tiles").iterate(columns))
+    for entry in entries:
+        slide = pseudonymize(key, "slide", entry.id)
+        one = work.SlideWork(entry, "tiles", SITE, "p", slide, slides_config)
+        surveyed = work.survey_slide(other, one)
+        assert not surveyed.state.reason
+        outputs = [work.write_range(other, task) for task in surveyed.missing]
+        assert [output.rows for output in outputs if isinstance(output, Output)][:-1] == [3] * (len(outputs) - 1)
+        assert len(outputs) > 2
+        assert not work.survey_slide(other, one).missing
+        expected = [row for row in rows if row["slide"] == slide]
+        parts = [pq.read_table(output.path) for output in outputs if isinstance(output, Output)]
+        found = pa.concat_tables(parts).to_pylist()
+        schema = open_dataset(lake, "tiles").schema
+        for row, other_row in zip(expected, found, strict=True):
+            for column in columns:
+                np.testing.assert_array_equal(row[column], decode_value(schema.fields[column], other_row[column]))
 
 
 def test_a_second_run_changes_nothing_and_a_lost_lake_comes_out_the_same(
@@ -185,3 +259,24 @@ def test_images_of_one_hospital_among_many(spark: SparkSession, lake: Lake, shar
     manifest = shared_data / "histology" / "manifest.csv"
     summary = ingest_slides(spark, lake, "christiana-healthcare", manifest, config)
     assert (summary["accepted"], summary["quarantined"], summary["rows"]) == (4, 0, 4)
+
+
+def test_slides_of_a_patient_who_withdrew_are_gone_and_refused(
+    spark: SparkSession, lake: Lake, demo_slides: Path, slides_config: SlidesConfig
+) -> None:
+    ingest_slides(spark, lake, SITE, demo_slides, slides_config)
+    entry = read_delivery(demo_slides, SITE, slides_config).entries[0]
+    key = site_key(lake)
+    patient, slide = pseudonymize(key, "patient", entry.patient), pseudonymize(key, "slide", entry.id)
+    inputs = open_dataset(lake, "tiles").manifest.inputs
+    withdraw(spark, lake, SITE, patient)
+    assert load_state(lake, "tiles", slide, 0) is None
+    assert not lake.exists("landing", "slides", "tiles", f"{slide}-0.png")
+    assert open_dataset(lake, "tiles").manifest.inputs == {
+        name: sha256 for name, sha256 in inputs.items() if not name.startswith(slide)
+    }
+
+    summary = ingest_slides(spark, lake, SITE, demo_slides, slides_config)
+    assert (summary["accepted"], summary["quarantined"]) == (1, 1)
+    assert summary["unchanged"]
+    assert [one.reason for one in list_refused(lake, "tiles")] == ["is of a patient who has withdrawn consent"]

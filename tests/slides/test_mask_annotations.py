@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from oncotrain.errors import DataError
-from oncotrain.slides.grid import Tile
+from oncotrain.slides.grid import Tile, grid
 from oncotrain.slides.image_reader import ImageReader
 from oncotrain.slides.labels import CLASSES, INSTANCES
 from oncotrain.slides.mask_annotations import MaskAnnotations
@@ -66,3 +66,12 @@ def test_masks_that_do_not_fit_are_refused(tmp_path: Path, slide: Slide) -> None
     ]:
         with pytest.raises(DataError, match=reason):
             MaskAnnotations(mask, class_map, slide, 0.25, classes=4)
+
+
+def test_every_object_counts_once_and_those_that_an_edge_cuts_are_marked(tmp_path: Path, slide: Slide) -> None:
+    instances = np.zeros((30, 40), np.uint16)
+    instances[3:9, 18:24], instances[20:28, 30:39], instances[0, 0] = 60_000, 2, 5
+    annotations = MaskAnnotations(save(tmp_path / "mask.png", instances), None, slide, 0.25, classes=0)
+    found = {tile: annotations.objects(tile) for tile in grid(40, 30, 20)}
+    assert [one.counted for one in found.values()] == [2, 0, 0, 1]
+    assert [one.cut.tolist() for one in found.values()] == [[60_000], [60_000], [], []]

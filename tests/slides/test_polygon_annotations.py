@@ -153,3 +153,23 @@ def test_what_cannot_be_read_is_refused(slide: Slide, path: Path, content: Any, 
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError, match=reason):
         PolygonAnnotations(path, slide, CONFIG)
+
+
+@reuse_fixtures
+@given(outlines=st.lists(blobs(), min_size=1, max_size=8), side=st.integers(9, SIZE))
+def test_every_object_counts_in_one_tile_and_those_that_an_edge_cuts_are_marked(
+    slide: Slide, path: Path, outlines: list[shapely.Polygon], side: int
+) -> None:
+    annotations = PolygonAnnotations(write(path, *(feature(one, None) for one in outlines)), slide, CONFIG)
+    seen: dict[int, int] = {}
+    marked = set[int]()
+    counted = 0
+    for tile in grid(SIZE, SIZE, side):
+        objects = annotations.objects(tile)
+        counted += objects.counted
+        marked |= set(objects.cut.tolist())
+        assert annotations.touches(tile) or not objects.counted
+        for number in set(np.unique(annotations.labels(tile).instances).tolist()) - {0}:
+            seen[number] = seen.get(number, 0) + 1
+    assert counted == len(outlines)
+    assert {number for number, tiles in seen.items() if tiles > 1} <= marked

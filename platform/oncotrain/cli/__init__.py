@@ -15,16 +15,18 @@ from oncotrain.cli.audit import audit
 from oncotrain.cli.cluster import cluster
 from oncotrain.cli.coordinator import coordinator
 from oncotrain.cli.layout import layout
-from oncotrain.cli.options import WIDE, LakeOption
+from oncotrain.cli.options import WIDE, LakeOption, SiteOption
+from oncotrain.cli.overlap import overlap
 from oncotrain.cli.predict import predict
 from oncotrain.cli.site import site
 from oncotrain.doctor import render, run_probes
-from oncotrain.errors import UserError
+from oncotrain.errors import DataError, UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(layout, name="layout")
 app.add_typer(audit, name="audit")
 app.add_typer(cluster, name="cluster")
+app.add_typer(overlap, name="overlap")
 app.add_typer(predict, name="predict")
 app.add_typer(site, name="site")
 app.add_typer(coordinator, name="coordinator")
@@ -111,6 +113,48 @@ def status(
     if not console.is_terminal:
         console.width = WIDE
     console.print(progress_table(found))
+
+
+@app.command("verify-deid")
+def verify_deid(
+    lake: LakeOption,
+    needles: Annotated[Path, typer.Option(help="names and numbers of patients, one a line, in UTF-8")],
+) -> None:
+    """Look for names and numbers in every byte and decoded value of curated, runs and audit (exit code 3 if found).
+
+    What is found is told by its line in the file, never by its text. Writing in a picture is not read.
+    """
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.identities import read_needles, search_lake
+
+    searched = search_lake(Lake(lake), read_needles(needles))
+    if searched.findings:
+        raise DataError("\n".join(found.told(needles) for found in searched.findings))
+    typer.echo(f"nothing found in {searched.files} files, {searched.bytes} bytes, {searched.rows} rows")
+
+
+@app.command()
+def withdraw(
+    lake: LakeOption,
+    site: SiteOption,
+    patient: Annotated[str | None, typer.Option(help="the patient's identifier, as delivered to this site")] = None,
+    pseudonym: Annotated[str | None, typer.Option(help="or the pseudonym, where a site has told it")] = None,
+    pooled: Annotated[list[str] | None, typer.Option(help="a lake with pooled copies; may be given again")] = None,
+) -> None:
+    """A consent is withdrawn: publish datasets without the patient, purge the old versions, name runs that used them.
+
+    The last line on stdout is the report as JSON; it goes into the audit as well.
+    """
+    from oncotrain.lake.filesystem import Lake
+    from oncotrain.lake.pseudonym import pseudonymize, site_key
+    from oncotrain.lake.withdrawal import withdraw
+    from oncotrain.spark import spark_session
+
+    if bool(patient) == bool(pseudonym):
+        raise UserError("give either --patient or --pseudonym")
+    at = Lake(lake)
+    who = pseudonym or pseudonymize(site_key(at), "patient", patient or "")
+    typer.echo(json.dumps(withdraw(spark_session("withdraw"), at, site, who, [Lake(uri) for uri in pooled or []])))
 
 
 def _console() -> Console:

@@ -6,7 +6,9 @@ from pydantic import Field, model_validator
 
 from oncotrain.config.load import Frozen
 
-Column = Literal["slide", "patient", "id", "mpp", "annotations", "mask", "class_map", "cohort", "part", "site"]
+Column = Literal[
+    "slide", "patient", "id", "mpp", "reader", "annotations", "mask", "class_map", "cohort", "part", "site"
+]
 
 
 class SlidesConfig(Frozen):
@@ -28,8 +30,10 @@ class SlidesConfig(Frozen):
     annotated_area: str = "Region*"
     """Objects of this class bound the annotated area; a file without any is annotated all over the slide."""
     missing_spacing: dict[str, float] = Field(default={})
-    """Scanner vendor as OpenSlide names it, or `image` for plain images -> µm per pixel, used where neither the
-    manifest nor the slide states it. A slide whose spacing stays unknown is refused."""
+    """Scanner vendor as OpenSlide names it, or `dicom`, `ome-tiff`, `tiff`, `image` -> µm per pixel, used where neither
+    the manifest nor the slide states it. A slide whose spacing stays unknown is refused."""
+    override_spacing: dict[str, float] = Field(default={})
+    """Scanner vendor as above -> µm per pixel, used in place of what its slides state."""
     columns: dict[Column, str] = Field(default={})
     """Manifest column as this job calls it -> as the CSV calls it, where the two differ."""
 

@@ -92,8 +92,15 @@ def write_packed(fs: fsspec.AbstractFileSystem, plan: FilePlan, target: str, sch
 def write_parquet(fs: fsspec.AbstractFileSystem, path: str, schema: Unischema, tables: Iterable[pa.Table]) -> None:
     """Write encoded tables as the row groups of one Parquet file, atomically.
 
-    Already compressed columns are stored as they are, others by zstd. The file is built in memory: HDFS's stream has no
-    `tell`, which Parquet needs, and a file is one block.
+    The file is built in memory: HDFS's stream has no `tell`, which Parquet needs, and a file is one block.
+    """
+    write_atomic(fs, path, parquet_bytes(schema, tables))
+
+
+def parquet_bytes(schema: Unischema, tables: Iterable[pa.Table]) -> memoryview:
+    """One Parquet file with encoded tables as its row groups.
+
+    Already compressed columns are stored as they are, others by zstd.
     """
     codecs = {column.name: column.codec for column in columns_of(schema)}
     buffer = BytesIO()
@@ -106,7 +113,7 @@ def write_parquet(fs: fsspec.AbstractFileSystem, path: str, schema: Unischema, t
     ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-    write_atomic(fs, path, buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 def _read(fs: fsspec.AbstractFileSystem, piece: Piece) -> pa.Table:

@@ -83,7 +83,10 @@ def require_columns(schema: Unischema, columns: Sequence[str], *, scalars: bool 
 
 
 def encode_row(schema: Unischema, row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row's values as they are stored. Raises DataError naming the column that does not fit."""
+    """A row's values as they are stored; bytes are taken for an array's that is encoded already.
+
+    Raises DataError naming the column that does not fit.
+    """
     if row.keys() != schema.fields.keys():
         raise DataError(f"row has columns {sorted(row)}, the schema has {sorted(schema.fields)}")
     return {name: _encode(field, row[name]) for name, field in schema.fields.items()}
@@ -123,6 +126,8 @@ def _encode(field: UnischemaField, value: Any) -> Any:
             raise DataError(f"column {field.name!r}: a value is missing and the column is not nullable")
         return None
     try:
+        if field.codec is not None and isinstance(value, bytes):
+            return value
         if field.codec is not None:
             return field.codec.encode(field, value)
         return str(value) if field.numpy_dtype is np.str_ else field.numpy_dtype(value).item()

@@ -11,17 +11,17 @@ from petastorm.unischema import Unischema
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import DataError
-from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.filesystem import Lake, write_atomic
 from oncotrain.lake.layout import STAGING
 from oncotrain.lake.manifest import Kind
 from oncotrain.lake.packing import (
     FILE_BYTES,
     ROW_GROUP_BYTES,
     FilePlan,
+    parquet_bytes,
     pieces_of,
     plan_files,
     write_packed,
-    write_parquet,
 )
 from oncotrain.lake.publish import Published, publish_dataset, staging
 from oncotrain.lake.schema import arrow_schema, encode_row
@@ -39,6 +39,15 @@ def write_part(
 
     Returns how many there were. Raises DataError naming the column of a value that does not fit.
     """
+    data, written = encode_part(schema, rows, row_group_bytes)
+    write_atomic(fs, path, data)
+    return written
+
+
+def encode_part(
+    schema: Unischema, rows: Iterable[Mapping[str, Any]], row_group_bytes: int = ROW_GROUP_BYTES
+) -> tuple[memoryview, int]:
+    """The bytes of a part with `rows`, and how many there were; for whoever has no business in the lake."""
     written = 0
 
     def tables() -> Iterator[pa.Table]:
@@ -47,8 +56,7 @@ def write_part(
             written += len(encoded)
             yield pa.Table.from_pylist(encoded, schema=arrow_schema(schema))
 
-    write_parquet(fs, path, schema, tables())
-    return written
+    return parquet_bytes(schema, tables()), written
 
 
 def write_dataset(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from oncotrain.config.slides import Column, SlidesConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.names import slug
 from oncotrain.lake.received import find_received, folder_of, open_received
+from oncotrain.slides.reader import READERS
 
 REQUIRED: tuple[Column, ...] = ("slide", "patient")
-OPTIONAL: tuple[Column, ...] = ("id", "mpp", "annotations", "mask", "class_map", "cohort", "part", "site")
+OPTIONAL: tuple[Column, ...] = ("id", "mpp", "reader", "annotations", "mask", "class_map", "cohort", "part", "site")
 FILES: tuple[Column, ...] = ("slide", "annotations", "mask", "class_map")
 PARTS = ("train", "test", "")
+COHORT = re.compile(r"[A-Za-z0-9._-]{0,32}")
+"""It enters every row, so it is no free text."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class SlideEntry:
     region: int
     """Rows with the same id are regions of one slide, numbered from 0 by path."""
     mpp: float | None
+    reader: str
+    """One of `oncotrain.slides.reader.READERS`; empty: chosen by the file's content."""
     cohort: str
     part: str
 
@@ -107,8 +113,12 @@ def _number_regions(entries: list[SlideEntry]) -> list[SlideEntry]:
 def _entry(row: int, values: dict[Column, str], folder: str) -> SlideEntry:
     if not values["patient"]:
         raise DataError("column 'patient' is empty")
+    if not COHORT.fullmatch(values["cohort"]):
+        raise DataError("column 'cohort' must be a short name of letters, digits, '.', '_' and '-', without spaces")
     if values["part"] not in PARTS:
         raise DataError("column 'part' must be 'train', 'test' or empty")
+    if values["reader"] and values["reader"] not in READERS:
+        raise DataError(f"column 'reader' must be one of {', '.join(READERS)}, or empty")
     if values["annotations"] and values["mask"]:
         raise DataError("has both 'annotations' and 'mask'; one of them is allowed")
     if values["class_map"] and not values["mask"]:
@@ -123,6 +133,7 @@ def _entry(row: int, values: dict[Column, str], folder: str) -> SlideEntry:
         id=values["id"] or values["slide"],
         region=0,
         mpp=_number(values["mpp"]),
+        reader=values["reader"],
         cohort=values["cohort"],
         part=values["part"],
     )

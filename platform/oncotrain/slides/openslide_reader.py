@@ -19,15 +19,19 @@ class OpenSlideReader:
         except openslide.OpenSlideError:
             raise DataError("is damaged: OpenSlide cannot open it") from None
         properties = self._slide.properties
+        if properties.get("dicom.BurnedInAnnotation") == "YES":
+            self._slide.close()
+            raise DataError("has annotations burned into its pixels")
         self.vendor: str = properties[openslide.PROPERTY_NAME_VENDOR]
         self.mpp = _mpp(properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y))
         self.level_dimensions: tuple[tuple[int, int], ...] = self._slide.level_dimensions
         self.level_downsamples: tuple[float, ...] = self._slide.level_downsamples
 
     @staticmethod
-    def understands(path: Path) -> bool:
-        """Whether OpenSlide recognizes the file's format."""
-        return openslide.OpenSlide.detect_format(path) is not None
+    def understands(path: Path, *, generic: bool = True) -> bool:
+        """Whether OpenSlide recognizes the file's format; as any tiled TIFF only if `generic`."""
+        vendor = openslide.OpenSlide.detect_format(path)
+        return vendor is not None and (generic or vendor != "generic-tiff")
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
         """See `SlideReader.read`."""

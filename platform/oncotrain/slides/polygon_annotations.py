@@ -1,29 +1,22 @@
-"""Annotations as QuPath exports them: GeoJSON features with a classification, in pixels of level 0.
+"""Annotations as outlines: QuPath's GeoJSON or ImageScope's XML, drawn into tiles."""
 
-Format: RFC 7946 geometry; `properties.classification.name` as in QuPath's documentation ("Exporting annotations").
-"""
-
-import gzip
-import json
-from collections.abc import Iterator, Mapping
 from math import ceil, floor, isfinite
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 from shapely import STRtree, box
 from shapely.affinity import scale
-from shapely.errors import ShapelyError
-from shapely.geometry import LinearRing, MultiPolygon, Polygon, shape
+from shapely.geometry import LinearRing
 from skimage.draw import polygon as polygon_pixels
 
 from oncotrain.config.slides import SlidesConfig
 from oncotrain.errors import DataError
+from oncotrain.slides.geojson import read_geojson
 from oncotrain.slides.grid import Tile
-from oncotrain.slides.labels import Labels, known
+from oncotrain.slides.imagescope import read_imagescope
+from oncotrain.slides.labels import Extents, Labels, Objects, known
+from oncotrain.slides.outline import Shape
 from oncotrain.slides.slide import Slide
-
-Shape: TypeAlias = Polygon | MultiPolygon
 
 
 class PolygonAnnotations:
@@ -33,13 +26,17 @@ class PolygonAnnotations:
     """
 
     def __init__(self, path: Path, slide: Slide, config: SlidesConfig) -> None:
-        """Raises DataError if the file is not GeoJSON, or a feature is no polygon or of a class not provided for."""
+        """Raises DataError for a file of neither kind, an object that is no polygon or of a class not provided for."""
         self._shapes: list[Shape] = []
         self._classes: list[int] = []
         areas: list[Shape] = []
         factors = (slide.mpp[0] / config.spacing, slide.mpp[1] / config.spacing)
-        for number, feature in enumerate(_features(path), start=1):
-            name, outline = _class_name(feature, number), _outline(feature, number, factors)
+        data = path.read_bytes()
+        read = read_imagescope if data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<") else read_geojson
+        for number, (name, shape) in enumerate(read(data), start=1):
+            if not all(map(isfinite, shape.bounds)):
+                raise DataError(f"annotations: feature {number} has a coordinate that is not a finite number")
+            outline = scale(shape, *factors, origin=(0, 0))
             if name == config.annotated_area:
                 areas.append(outline)
                 continue
@@ -50,6 +47,7 @@ class PolygonAnnotations:
         self._tree = STRtree(self._shapes)
         self._areas = areas
         self._has_classes = bool(config.classes)
+        self._extents = _extents(self._shapes, slide.dimensions_at(config.spacing))
 
     def labels(self, tile: Tile) -> Labels:
         """See `Annotations.labels`."""
@@ -71,43 +69,20 @@ class PolygonAnnotations:
         """Whether the bounds of a nucleus meet the tile."""
         return bool(self._near(tile).size)
 
+    def objects(self, tile: Tile) -> Objects:
+        """See `Annotations.objects`: an object lies where the middle of its bounds within the slide does."""
+        return self._extents.take(np.sort(self._near(tile))).objects(tile)
+
     def _near(self, tile: Tile) -> np.ndarray:
         return self._tree.query(box(tile.x, tile.y, tile.x + tile.width, tile.y + tile.height))
 
 
-def _features(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        data = path.read_bytes()
-        document = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
-    except (ValueError, EOFError, OSError):
-        raise DataError("annotations are not a GeoJSON file") from None
-    features = document.get("features") if isinstance(document, dict) else document
-    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
-        raise DataError("annotations are not a GeoJSON FeatureCollection")
-    yield from features
-
-
-def _class_name(feature: Mapping[str, Any], number: int) -> str | None:
-    classification = (feature.get("properties") or {}).get("classification")
-    if classification is None:
-        return None
-    name = classification.get("name") if isinstance(classification, dict) else None
-    if not isinstance(name, str):
-        raise DataError(f"annotations: the classification of feature {number} has no name")
-    return name
-
-
-def _outline(feature: Mapping[str, Any], number: int, factors: tuple[float, float]) -> Shape:
-    try:
-        outline = shape(feature.get("geometry"))
-    except (ShapelyError, ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise DataError(f"annotations: the geometry of feature {number} cannot be read") from None
-    if not isinstance(outline, Shape) or outline.is_empty:
-        kind = f"an empty {outline.geom_type}" if outline.is_empty else f"a {outline.geom_type}"
-        raise DataError(f"annotations: feature {number} is {kind}; allowed: Polygon, MultiPolygon")
-    if not all(map(isfinite, outline.bounds)):
-        raise DataError(f"annotations: feature {number} has a coordinate that is not a finite number")
-    return scale(outline, *factors, origin=(0, 0))
+def _extents(shapes: list[Shape], size: tuple[int, int]) -> Extents:
+    bounds = np.array([shape.bounds for shape in shapes], float).reshape(-1, 4)
+    low, high = np.clip(bounds[:, :2], 0, size), np.clip(bounds[:, 2:], 0, size)
+    anchors = (low + high) / 2
+    anchors[(low >= high).any(axis=1)] = np.nan
+    return Extents(np.arange(1, len(shapes) + 1, dtype=np.int32), bounds, anchors)
 
 
 def _target(name: str | None, config: SlidesConfig, number: int) -> int | None:

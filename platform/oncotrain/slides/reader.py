@@ -1,5 +1,7 @@
 """The seam between slide formats and everything else, and the choice of a reader for a file."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -8,8 +10,10 @@ import openslide
 from PIL import Image
 
 from oncotrain.errors import DataError
+from oncotrain.slides.dicom_reader import DicomReader
 from oncotrain.slides.image_reader import ImageReader
 from oncotrain.slides.openslide_reader import OpenSlideReader
+from oncotrain.slides.tiff_reader import TiffReader
 
 
 class SlideReader(Protocol):
@@ -19,7 +23,7 @@ class SlideReader(Protocol):
     """
 
     vendor: str
-    """Scanner vendor as OpenSlide names it, or 'image'."""
+    """Scanner vendor as OpenSlide names it, or 'dicom', 'ome-tiff', 'tiff', 'image'."""
     mpp: tuple[float, float] | None
     """µm per pixel of level 0 along x and y; None where the file does not state it."""
     level_dimensions: tuple[tuple[int, int], ...]
@@ -40,10 +44,35 @@ class SlideReader(Protocol):
     ) -> None: ...
 
 
-def open_reader(path: Path) -> SlideReader:
-    """The reader for `path`, by content and not by name. Raises DataError if no reader understands the file."""
-    if OpenSlideReader.understands(path):
+READERS: dict[str, Callable[[Path], SlideReader]] = {
+    "openslide": OpenSlideReader,
+    "dicom": DicomReader,
+    "tiff": TiffReader,
+    "image": ImageReader,
+}
+
+
+def open_reader(path: Path, name: str = "") -> SlideReader:
+    """The reader called `name`, or else the one for `path` by content and not by name.
+
+    Raises DataError if no reader understands the file, or the one that does cannot open it.
+    """
+    if name:
+        return READERS[name](path)
+    if DicomReader.understands(path):
+        with suppress(DataError):
+            return OpenSlideReader(path)
+        return DicomReader(path)
+    is_ome = TiffReader.understands(path)
+    if OpenSlideReader.understands(path, generic=not is_ome):
         return OpenSlideReader(path)
+    if is_ome:
+        return TiffReader(path)
     if ImageReader.understands(path):
         return ImageReader(path)
     raise DataError(f"is neither a slide that OpenSlide {openslide.__library_version__} reads nor an image")
+
+
+def reader_name(reader: SlideReader) -> str:
+    """What `READERS` calls it."""
+    return next(name for name, kind in READERS.items() if kind is type(reader))

@@ -1,5 +1,6 @@
 """A slide at a physical spacing: callers name µm per pixel, never a pyramid level."""
 
+from collections.abc import Callable
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -9,8 +10,12 @@ from PIL import Image
 from oncotrain.errors import DataError
 from oncotrain.slides.reader import SlideReader
 
+LARGEST = 4000.0
+"""mm² of a picture, beyond the largest slides (75 x 50 mm): a header that says more is damaged or a trap."""
 SPACINGS = (0.02, 20.0)
 """µm per pixel that a scanner or camera can have; anything else is a mistake in the file or the manifest."""
+SCANNED = 128
+"""Alpha from which on a pixel was scanned."""
 BLOCK = 128
 """Side of the blocks that a thumbnail is put together from: bounds the memory on slides without a pyramid."""
 
@@ -28,6 +33,9 @@ class Slide:
     def __init__(self, reader: SlideReader, mpp: tuple[float, float]) -> None:
         if not all(SPACINGS[0] <= value <= SPACINGS[1] for value in mpp):
             raise DataError(f"has a spacing of {mpp[0]:g} x {mpp[1]:g} µm per pixel; allowed: {SPACINGS}")
+        area = reader.level_dimensions[0][0] * mpp[0] * reader.level_dimensions[0][1] * mpp[1] / 1e6
+        if area > LARGEST:
+            raise DataError(f"is {area:.0f} mm² large by its header; allowed: {LARGEST:g}")
         self._reader = reader
         self.mpp = mpp
         self.dimensions = reader.level_dimensions[0]
@@ -53,19 +61,22 @@ class Slide:
         box = (columns.low, rows.low, columns.high, rows.high)
         if box != (0, 0, width, height) or source.size != (width, height):
             source = source.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        valid = np.asarray(source.getchannel("A")) >= 128
-        if not valid.all():
-            source = Image.alpha_composite(Image.new("RGBA", source.size, "white"), source)
+        alpha = np.asarray(source.getchannel("A"))
+        if alpha.min(initial=255) >= SCANNED:
+            return Region(np.asarray(source.convert("RGB")), np.ones((height, width), bool))
+        valid = alpha >= SCANNED
+        source = Image.alpha_composite(Image.new("RGBA", source.size, "white"), source)
         return Region(np.asarray(source.convert("RGB")), valid)
 
-    def thumbnail(self, spacing: float) -> np.ndarray:
-        """The whole slide at a coarse `spacing`: uint8 (height, width, 3)."""
+    def thumbnail(self, spacing: float, beat: Callable[[], None] = lambda: None) -> np.ndarray:
+        """The whole slide at a coarse `spacing`: uint8 (height, width, 3). `beat` is called after each block of it."""
         width, height = (max(size, 1) for size in self.dimensions_at(spacing))
         pixels = np.empty((height, width, 3), np.uint8)
         for y in range(0, height, BLOCK):
             for x in range(0, width, BLOCK):
                 block = pixels[y : y + BLOCK, x : x + BLOCK]
                 block[:] = self.region(x, y, block.shape[1], block.shape[0], spacing).pixels
+                beat()
         return pixels
 
     def _level(self, spacing: float) -> int:

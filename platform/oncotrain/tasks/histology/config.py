@@ -1,6 +1,6 @@
 """Settings of the histology task: the keys beside `name` under `task` in a run's YAML."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -59,6 +59,9 @@ class HistologyConfig(Frozen):
     """Margin of a piece, in pixels, whose prediction is thrown away where a neighbour has seen more context."""
     views: int = Field(default=4, ge=1, le=8)
     """Predictions that are averaged: of the image, turned by quarters, then mirrored as well."""
+    stain: Literal["as_scanned", "macenko"] = "as_scanned"
+    """`macenko`: each tile's pixels are put into one reference stain by the vectors that ingest recorded of it, when
+    read, for training and prediction alike. Tiles whose stains could not be told stay as they are."""
     loss: LossWeights = LossWeights()
     augmentation: Augmentation = Augmentation()
     decisions: DecisionGrid = DecisionGrid()

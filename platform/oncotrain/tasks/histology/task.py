@@ -16,6 +16,7 @@ from oncotrain.tasks.histology.model import MAPS, NucleusNet, mean_over_views
 from oncotrain.tasks.histology.moments import add_sums, common_contract, make_plan, offered_contract, tile_moments
 from oncotrain.tasks.histology.picture import overlays
 from oncotrain.tasks.histology.postprocess import candidates, majority_classes, separate
+from oncotrain.tasks.histology.restained import restained
 from oncotrain.tasks.histology.whole_image import assemble, predict_in_windows
 from oncotrain.tasks.task import Plan, Row, Sums
 
@@ -34,13 +35,14 @@ class Histology:
 
     name = "histology"
     dataset = "tiles"
-    columns = ("x", "y", "pixels", "instances", "classes", "valid", "labelled")
     unit = ("slide", "region")
     primary = "aji"
     metrics = METRICS
 
     def __init__(self, config: HistologyConfig) -> None:
         self.config = config
+        recorded = ("stain",) if config.stain == "macenko" else ()
+        self.columns = ("x", "y", "pixels", "instances", "classes", "valid", "labelled", *recorded)
 
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         return offered_contract(features)
@@ -49,9 +51,9 @@ class Histology:
         return common_contract(contracts)
 
     def adapt(self, features: Mapping[str, Any], agreed: Mapping[str, Any]) -> Callable[[Row], Row]:
-        """Tiles are taken as they are: raises UserError where `features` differ from what was agreed."""
+        """Tiles as they are, or restained: raises UserError where `features` differ from what was agreed."""
         common_contract([offered_contract(features), dict(agreed)])
-        return lambda row: row
+        return restained if self.config.stain == "macenko" else lambda row: row
 
     def statistics(
         self,

@@ -1,0 +1,97 @@
+"""Whatever a file does to its reader, the reader's parent goes on and can say what happened."""
+
+import ctypes
+import faulthandler
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+import psutil
+import pytest
+
+from oncotrain.errors import DataError
+from oncotrain.slides import guarded as module
+from oncotrain.slides.guarded import Beat, guarded
+
+
+def test_facts_and_bytes_arrive() -> None:
+    data = np.random.default_rng(0).bytes(40 << 20)
+    facts, received = guarded(lambda beat: (("rows", 3, beat()), memoryview(data)))
+    assert facts == ("rows", 3, None)
+    assert received == data
+
+
+def refuse(_: Beat) -> tuple[None, bytes]:
+    raise DataError("is damaged")
+
+
+def fail(_: Beat) -> tuple[None, bytes]:
+    raise KeyError("Jane Doe")
+
+
+def crash(_: Beat) -> tuple[None, bytes]:
+    faulthandler.disable()
+    ctypes.string_at(0)
+    return None, b""
+
+
+def complain(_: Beat) -> tuple[None, bytes]:
+    print("Jane Doe")
+    os.write(1, b"Jane Doe")
+    os.write(2, b"Jane Doe")
+    return None, b""
+
+
+def test_what_decoders_complain_of_is_in_no_log(capfd: pytest.CaptureFixture[str]) -> None:
+    guarded(complain)
+    assert "Jane" not in "".join(capfd.readouterr())
+
+
+def leave(_: Beat) -> tuple[None, bytes]:
+    os._exit(3)
+
+
+def hang(beat: Beat) -> tuple[None, bytes]:
+    beat()
+    time.sleep(60)
+    return None, b""
+
+
+def swell(_: Beat) -> tuple[None, bytes]:
+    held = [np.ones(16 << 20, np.uint8) for _ in range(100)]
+    time.sleep(60)
+    return None, held[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        (refuse, "^is damaged$"),
+        (fail, r"^cannot be read \(KeyError in test_guarded.py, line \d+\)$"),
+        (crash, "its reader died .SIGSEGV."),
+        (leave, "its reader died .exit code 3."),
+        (hang, "no progress for 1 s"),
+        (swell, "needs more than 1 GiB"),
+    ],
+)
+def test_what_goes_wrong_is_a_reason(
+    work: Callable[[Beat], tuple[None, bytes]], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 10.0 if work is swell else 1.0)
+    monkeypatch.setattr(module, "MEMORY", 1 << 30)
+    with pytest.raises(DataError, match=reason):
+        guarded(work)
+    assert not psutil.Process().children()
+
+
+def test_a_slow_file_that_makes_progress_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 1.0)
+
+    def slow(beat: Beat) -> tuple[int, bytes]:
+        for _ in range(6):
+            time.sleep(0.4)
+            beat()
+        return 6, b""
+
+    assert guarded(slow) == (6, b"")
