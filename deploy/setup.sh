@@ -57,6 +57,9 @@ done
 step 'oncotrain'
 install --quiet --no-deps --no-build-isolation --editable .
 
+# uv keeps every unpacking of a source package that it ever made: pyspark's are 1.4 GB each.
+.venv/bin/uv cache prune --quiet
+
 step 'Hadoop jars (for the cluster suites only)'
 .venv/bin/oncotrain cluster jars || step 'going on without them'
 
