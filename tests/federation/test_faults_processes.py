@@ -3,6 +3,7 @@
 Nothing here is told beforehand: processes get SIGKILL, with all that they started.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_a_site_is_killed_and_comes_back_two_rounds_later(lakes, undisturbed, tm
         running.start(SITE)
         summary = require_undisturbed(running, undisturbed)
     missed = ROUNDS - summary["rounds_trained"][SITE]
-    assert 2 <= missed < ROUNDS - 2, "it was away, and came back"
+    assert 2 <= missed <= ROUNDS - 2 - 2, "it was away after two rounds, and trained again"
     assert summary["rounds_trained"] | {SITE: 0} == dict.fromkeys(lakes, ROUNDS) | {SITE: 0}
 
 
@@ -104,6 +105,5 @@ def test_a_site_sends_nonsense_and_is_named(wrong, words, lakes, undisturbed, tm
             running.start(party, *[WRONG_CLIENT] * (party == SITE))
         summary = require_undisturbed(running, undisturbed)
         log = running.jobs[COORDINATOR].log.read_text()
-    assert f"site={SITE} stage=federate] round 1 goes on without this site's update" in log
-    assert words in log
+    assert re.search(rf"site={SITE} .*\] round 1 goes on without this site's update: .*{words}", log)
     assert summary["rounds_trained"] == dict.fromkeys(lakes, ROUNDS) | {SITE: 0}

@@ -19,7 +19,7 @@ from support.lakes import make_lake
 from support.parties import COORDINATOR, Federation
 
 PATIENTS = {"chu-grenoble": 200, "uz-leuven": 160, "charite-berlin": 240}
-ROUNDS = 8
+ROUNDS = 14
 
 
 def long_rounds() -> RunConfig:
