@@ -1,8 +1,6 @@
 """What travels between coordinator and site: JSON, sums and parameters. No pickle on any leg.
 
-Between the coordinator and a site's client app a parcel is Flower records; between the client app and the site's
-worker, two processes of one machine, it is bytes. This module needs neither torch nor Spark, so that a client app
-starts quickly.
+Between coordinator and site a parcel is Flower records; between a site's driver and its ranks it is bytes.
 """
 
 import io
