@@ -91,9 +91,9 @@ def test_what_cannot_be_predicted_is_said(trained, matrix: pd.DataFrame, tmp_pat
     with pytest.raises(DataError, match="1 samples are there more than once"):
         predict_samples(lake, run, str(file), None, tmp_path / "to.csv", 0.1, 0.9)
     bad = matrix.astype(object)
-    bad.iloc[2] = "n/a"
+    bad.iloc[2] = "high"
     bad.to_csv(file)
-    with pytest.raises(DataError, match=r"sample 'new-2': expression of .* is 'n/a'"):
+    with pytest.raises(DataError, match=r"sample 'new-2': expression of .* is 'high'"):
         predict_samples(lake, run, str(file), None, tmp_path / "to.csv", 0.1, 0.9)
     matrix.add_prefix("unknown-").to_csv(file)
     with pytest.raises(DataError, match="none of the model's"):

@@ -80,9 +80,10 @@ def test_what_goes_wrong_is_a_reason(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 10.0 if work is swell else 1.0)
     monkeypatch.setattr(module, "MEMORY", 1 << 30)
+    before = set(psutil.Process().children())
     with pytest.raises(DataError, match=reason):
         guarded(work)
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= before
 
 
 def test_a_slow_file_that_makes_progress_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=25)
-@given(shift=st.lists(st.floats(-0.08, 0.08), min_size=6, max_size=6), seed=st.integers(0, 9))
+@given(shift=st.lists(st.floats(-0.05, 0.05), min_size=6, max_size=6), seed=st.integers(0, 9))
 def test_the_stains_that_a_picture_was_made_with_are_found(shift: list[float], seed: int) -> None:
     truth = unit((np.stack([HAEMATOXYLIN, EOSIN]) + np.reshape(shift, (2, 3))).clip(0.05))
     found = find_stains(stained(truth, seed))

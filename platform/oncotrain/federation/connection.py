@@ -27,6 +27,7 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from oncotrain.errors import UserError
 from oncotrain.federation.keys import load_private_key
 from oncotrain.federation.node import Node
+from oncotrain.federation.private_file import write_private
 from oncotrain.federation.superlink import reach
 from oncotrain.log import get_logger
 
@@ -34,8 +35,6 @@ PATIENCE = 900.0
 """Seconds that a coordinator may be away, as for a restart."""
 CLOCK_AHEAD, CLOCK_BEHIND = 5.0, 305.0
 """Seconds. Flower admits signatures of this age, and from a clock that is so far ahead."""
-TAKEOVER_SECONDS = 90.0
-"""How long a site that was killed may be held for online: Flower gives it up after two heartbeats of 30 s."""
 ABSENCE_SECONDS = 3.0
 """Long enough for a coordinator to see that a site is not there."""
 _AWAY = (502, 503, 504)
@@ -50,7 +49,12 @@ def installed_app() -> str:
 
 @contextmanager
 def joined(
-    address: str, authority: Path, key: Path, apps: frozenset[str], patience: float = PATIENCE
+    address: str,
+    authority: Path,
+    key: Path,
+    apps: frozenset[str],
+    patience: float = PATIENCE,
+    place: Path | None = None,
 ) -> Iterator[Node]:
     """This site, online at the coordinator at `address` (``host:port``), until the context is left.
 
@@ -58,6 +62,8 @@ def joined(
         authority: Certificate of the authority that signed the coordinator's.
         key: The site's private key (OpenSSH, P-384), whose public half the coordinator has registered.
         patience: Seconds that a coordinator may be away, as for a restart.
+        place: Where this site keeps the number of its node; with it, this client takes over from one with the same key
+            that was killed, or that runs.
 
     Raises UserError in words if the coordinator does not admit the site.
     """
@@ -82,7 +88,7 @@ def joined(
         activation = ActivateNodeRequest(
             public_key=public_key_to_bytes(public), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL
         )
-        proto = _activated(client, activation)
+        proto = _activated(client, activation, place)
         heartbeat = HeartbeatSender(lambda: _beat(impatient, proto))
         heartbeat.start()
         try:
@@ -93,35 +99,25 @@ def joined(
                 impatient.DeactivateNode(DeactivateNodeRequest(node_id=proto.node_id))
 
 
-def _activated(client: FleetHttpClient, activation: ActivateNodeRequest) -> NodeProto:
-    """This site's node, online; where it was killed a moment ago, once the coordinator has given that node up.
+def _activated(client: FleetHttpClient, activation: ActivateNodeRequest, place: Path | None) -> NodeProto:
+    """This site's node, online, its number kept in the file `place`.
 
-    A killed client may have taken a message with it, which Flower hands out once. The coordinator stops waiting for the
-    answer when it sees the site gone, hence the absence.
+    A client that was killed is held for online for a minute, and may have taken a message with it, which Flower hands
+    out once. Its place is given back by its number; the coordinator stops waiting for that answer when it sees the site
+    gone, hence the absence.
     """
     try:
-        return NodeProto(node_id=client.ActivateNode(activation).node_id)
+        node = int(client.ActivateNode(activation).node_id)
     except httpx.HTTPStatusError as error:
-        if error.response.status_code != httpx.codes.PRECONDITION_FAILED:
+        if error.response.status_code != httpx.codes.PRECONDITION_FAILED or place is None or not place.exists():
             raise
-    get_logger(stage="federate").info(
-        "the coordinator holds a client with this key for online; if it has ended, it is given up in a minute"
-    )
-    client.DeactivateNode(DeactivateNodeRequest(node_id=_taken_over(client, activation)))
-    time.sleep(ABSENCE_SECONDS)
-    return NodeProto(node_id=client.ActivateNode(activation).node_id)
-
-
-def _taken_over(client: FleetHttpClient, activation: ActivateNodeRequest) -> int:
-    """The number of the site's node, once it may be activated."""
-    deadline = time.monotonic() + TAKEOVER_SECONDS
-    while True:
-        try:
-            return int(client.ActivateNode(activation).node_id)
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.PRECONDITION_FAILED or time.monotonic() > deadline:
-                raise
-        time.sleep(2)
+        get_logger(stage="federate").info("taking over from a client with this key, which the coordinator has online")
+        client.DeactivateNode(DeactivateNodeRequest(node_id=int(place.read_text(encoding="utf-8"))))
+        time.sleep(ABSENCE_SECONDS)
+        node = int(client.ActivateNode(activation).node_id)
+    if place is not None:
+        write_private(place, f"{node}\n".encode())
+    return NodeProto(node_id=node)
 
 
 def _beat(client: FleetHttpClient, proto: NodeProto) -> bool:

@@ -73,7 +73,8 @@ def take_part(
     require_coordinator(address, authority)
     if not key.is_file():
         raise UserError(f"--key {key}: no such file; its public half is registered by the coordinator")
-    with joined(address, authority, key, allowed_apps(lake, apps, installed_app())) as node:
+    allowed = allowed_apps(lake, apps, installed_app())
+    with joined(address, authority, key, allowed, place=key.with_suffix(".node")) as node:
         signer = Signer.load(site, key)
         known = load_public_key(coordinator_key) if coordinator_key else None
         credentials = read_credentials(key, *roster) if roster else None

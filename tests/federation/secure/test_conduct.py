@@ -50,13 +50,13 @@ class Killed(BaseException):
     """The coordinator's process, in the middle of it."""
 
 
-def dies_in_round(number: int, stage: str) -> Callable[[Sites, Iterable[Message]], list[Message]]:
+def dies_in_round(number: int, stage: str) -> Callable[..., list[Message]]:
     """`Sites.exchange` that dies once the sites of round `number` have answered messages of this type."""
     exchange, seen = Sites.exchange, []
 
-    def dying(self: Sites, messages: Iterable[Message]) -> list[Message]:
+    def dying(self: Sites, messages: Iterable[Message], *take: Any) -> list[Message]:
         messages = list(messages)
-        replies = exchange(self, messages)
+        replies = exchange(self, messages, *take)
         seen.extend({message.metadata.message_type for message in messages})
         if seen.count(stage) == number:
             raise Killed
