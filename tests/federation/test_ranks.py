@@ -83,8 +83,8 @@ def conversation(worker: Worker, between: Callable[[int], None] = lambda _number
 def same(one: list[Parcel], other: list[Parcel], *, thresholds: bool = False) -> bool:
     """All that leaves, but for times, to rounding.
 
-    With `thresholds`, metric sums of validation and test are left out: nuclei are cut out of a map at a threshold, and a
-    pixel that stands at it goes to either side by the last bit of a sum.
+    With `thresholds`, metric sums of validation and test are left out: nuclei are cut out of a map at a threshold, and
+    a pixel that stands at it goes to either side by the last bit of a sum.
     """
     timing = {"seconds", "cpu_seconds"}
     pairs = list(zip(one, other, strict=True))
