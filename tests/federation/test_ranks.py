@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import AuthenticationError
@@ -58,10 +59,15 @@ def contract_of(lake: Lake, config: RunConfig) -> Mapping[str, Any]:
     return data.task.agree([data.task.contract(data.dataset.manifest.features)])
 
 
+SEEDED = threading.Lock()
+"""Ranks that are threads share the generator from which parameters are drawn."""
+
+
 def conversation(worker: Worker, between: Callable[[int], None] = lambda _number: None) -> list[Parcel]:
     """Everything that a coordinator of this one site asks, in two rounds of three steps; the answers."""
     plan = plan_alone(worker.data)
-    parameters = get_parameters(initial_state(worker.data.task, plan, worker.config.train).model)
+    with SEEDED:
+        parameters = get_parameters(initial_state(worker.data.task, plan, worker.config.train).model)
     contract = contract_of(worker.lake, worker.config)
     answers = [
         worker.answer(Parcel({"kind": "statistics", "contract": contract, "run": "run-a"})),
