@@ -1,6 +1,6 @@
 """A real coordinator that admits one site, and that site's YAML."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ CLIENT = Path(__file__).parents[2] / "jobs" / "federated_client.py"
 
 
 @contextmanager
-def started(work: Path, port: int) -> Iterator[Coordinator]:
-    """A coordinator that admits one site, whose key is in a folder of its own."""
+def started(work: Path, port: int, sites: Sequence[str] = (SITE,)) -> Iterator[Coordinator]:
+    """A coordinator that admits `sites`, whose keys are in folders of their own."""
     prepare(work, ["127.0.0.1"])
-    enroll(work, [SITE])
+    enroll(work, sites)
     with coordinator(work, "127.0.0.1", port) as running:
         yield running
 

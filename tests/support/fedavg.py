@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 
 from oncotrain.config.training import RunConfig
 from oncotrain.federation.schedule import federated_train
@@ -23,6 +24,15 @@ def best_state(centre: Lake, summary: Mapping[str, Any], config: RunConfig) -> T
     directory = RunDirectory(centre, summary["run"])
     task = create_task(config.task, "test.yaml")
     return load_checkpoint(directory, "best", initial_state(task, directory.read_json("plan.json"), config.train))[0]
+
+
+def require_same_run(
+    one: tuple[Lake, Mapping[str, Any]], other: tuple[Lake, Mapping[str, Any]], config: RunConfig
+) -> None:
+    """Two runs, each by the coordinator's lake and its summary, end with the same figures and the same parameters."""
+    assert one[1]["figures"] == pytest.approx(other[1]["figures"], rel=1e-6, nan_ok=True)
+    found, wanted = (get_parameters(best_state(lake, summary, config).model) for lake, summary in (one, other))
+    assert all(np.allclose(a, b, rtol=1e-9, atol=1e-11) for a, b in zip(found, wanted, strict=True))
 
 
 def open_all(sites: Mapping[str, Lake], config: RunConfig) -> list[RunData]:

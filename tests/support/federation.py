@@ -50,7 +50,10 @@ def trainer_of(worker: Worker) -> Trainer:
 
 
 class LoopbackGrid(Grid):
-    """Delivers each message to the worker of its node at once."""
+    """Delivers each message to the worker of its node at once.
+
+    What Flower's grid has beyond pushing and pulling is abstract there and called by nothing here: it says so if it is.
+    """
 
     def __init__(self, workers: Mapping[int, Worker]) -> None:
         self.workers = dict(workers)

@@ -18,8 +18,9 @@ from oncotrain.cli.layout import layout
 from oncotrain.cli.options import WIDE, LakeOption, SiteOption
 from oncotrain.cli.overlap import overlap
 from oncotrain.cli.predict import predict
+from oncotrain.cli.probes import say
 from oncotrain.cli.site import site
-from oncotrain.doctor import render, run_probes
+from oncotrain.doctor import run_probes
 from oncotrain.errors import DataError, UserError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -53,12 +54,7 @@ def doctor(
     lake: Annotated[str | None, typer.Option(help="also look whether the lake at this URI is laid out")] = None,
 ) -> None:
     """Probe every component by using it: one line each, with what to do about those that fail (exit code 1)."""
-    console = _console()
-    well = True
-    for probe in run_probes(superlink, root_certificates, lake):
-        console.print(render(probe))
-        well &= probe.ok or probe.optional
-    raise typer.Exit(0 if well else 1)
+    say(run_probes(superlink, root_certificates, lake))
 
 
 @app.command()

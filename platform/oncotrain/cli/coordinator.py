@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from oncotrain.doctor import render
+from oncotrain.cli.probes import say
 from oncotrain.errors import UserError
 
 FileOption = Annotated[Path, typer.Option("--file", help="the coordinator's YAML, see deploy/coordinator/")]
@@ -91,12 +90,12 @@ def roster(
     to: Annotated[Path | None, typer.Option(help="where both files go; default: the folder")] = None,
 ) -> None:
     """Sign the list of the admitted sites and their keys, for secure aggregation: roster.json and consortium.pub."""
-    from oncotrain.federation.admission import admitted, as_lines
+    from oncotrain.federation.admission import admitted
     from oncotrain.federation.keys import load_private_key
     from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, write_roster
 
     signer, target = load_private_key(consortium_key), to or folder
-    keys = {site: line.encode() for site, line in as_lines(admitted(folder)).items()}
+    keys = admitted(folder)
     write_roster(target, keys, signer)
     typer.echo(f"signed for {', '.join(keys)}: give {target / ROSTER} and {target / CONSORTIUM} to every site")
 
@@ -107,11 +106,7 @@ def check(file: FileOption = Path("coordinator.yaml")) -> None:
     from oncotrain.config.coordinator import CoordinatorConfig
     from oncotrain.doctor.coordinator import check_coordinator
 
-    well = True
-    for probe in check_coordinator(CoordinatorConfig.load(file)):
-        Console(soft_wrap=True, highlight=False).print(render(probe))
-        well &= probe.ok or probe.optional
-    raise typer.Exit(0 if well else 1)
+    say(check_coordinator(CoordinatorConfig.load(file)))
 
 
 @coordinator.command()

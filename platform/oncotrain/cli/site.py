@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from oncotrain.doctor import render
+from oncotrain.cli.probes import say
 from oncotrain.errors import UserError
 
 FileOption = Annotated[Path, typer.Option("--file", help="this site's YAML, see deploy/site/")]
@@ -53,11 +52,7 @@ def check(file: FileOption = Path("site.yaml")) -> None:
     from oncotrain.config.site import SiteConfig
     from oncotrain.doctor.site import check_site
 
-    well = True
-    for probe in check_site(SiteConfig.load(file)):
-        Console(soft_wrap=True, highlight=False).print(render(probe))
-        well &= probe.ok or probe.optional
-    raise typer.Exit(0 if well else 1)
+    say(check_site(SiteConfig.load(file)))
 
 
 @site.command()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from oncotrain.config.site import SiteConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.admission import admit, admitted, as_lines, remove
+from oncotrain.federation.admission import admit, admitted, remove
 from oncotrain.federation.conduct import federated_run, finished
 from oncotrain.federation.coordinator import Invitation, coordinator, prepare, run_app
 from oncotrain.federation.keys import make_site_key, public_half
@@ -70,8 +70,7 @@ def sign_roster(work: Path) -> None:
 
     For one machine, where all are one party: who can sign a roster can invent sites.
     """
-    keys = {site: line.encode() for site, line in as_lines(admitted(work)).items()}
-    write_roster(work, keys, ec.generate_private_key(ec.SECP384R1()))
+    write_roster(work, admitted(work), ec.generate_private_key(ec.SECP384R1()))
 
 
 def _run_on(lake: Lake, config: RunConfig, sites: Mapping[str, Lake], source: str) -> RunDirectory:

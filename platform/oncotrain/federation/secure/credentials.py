@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import PrivateKey, load_private_key, load_public_key, openssh
+from oncotrain.federation.keys import PrivateKey, PublicKey, load_private_key, load_public_key, openssh
 from oncotrain.federation.private_file import write_private
 from oncotrain.federation.secure.roster import Roster, make_roster, read_roster
 
@@ -38,7 +38,8 @@ def load_roster(roster: Path, consortium: Path) -> Roster:
     return read_roster(content, load_public_key(consortium), str(roster))
 
 
-def write_roster(folder: Path, keys: Mapping[str, bytes], signer: PrivateKey) -> None:
-    """Write ROSTER and CONSORTIUM for the sites with these public keys (OpenSSH lines)."""
-    write_private(folder / ROSTER, make_roster(keys, signer))
+def write_roster(folder: Path, keys: Mapping[str, PublicKey], signer: PrivateKey) -> None:
+    """Write ROSTER and CONSORTIUM for the sites with these keys."""
+    lines = {site: openssh(key).encode() for site, key in keys.items()}
+    write_private(folder / ROSTER, make_roster(lines, signer))
     write_private(folder / CONSORTIUM, f"{openssh(signer.public_key())} consortium\n".encode())
