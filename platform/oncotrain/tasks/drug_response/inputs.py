@@ -15,14 +15,3 @@ def input_matrix(rows: Sequence[Row], plan: Plan) -> np.ndarray:
     moments = (plan["number_mean"], plan["number_std"])
     columns = np.stack([clinical.encode(row, plan["clinical"], *moments) for row in rows])
     return np.hstack([genes, np.float32(plan["clinical_weight"]) * columns])
-
-
-def input_names(plan: Plan) -> list[str]:
-    """A name of each input: genes as they are, clinical columns as `column` or `column=category`."""
-    columns = []
-    for name, field in plan["clinical"].items():
-        if field["type"] == "number":
-            columns += [name, f"{name} known"]
-        else:
-            columns += [f"{name}={category}" for category in field["categories"]]
-    return [*plan["genes"], *columns]
