@@ -133,7 +133,8 @@ def test_both_sides_kept_the_same_account(finished, network, parties):
 
 
 def verify(lake: str, site: str) -> list[str]:
-    return ["oncotrain", "audit", "verify", "--lake", lake, "--site", site]
+    program = Path(sys.executable).with_name("oncotrain")
+    return [str(program), "audit", "verify", "--lake", lake, "--site", site]
 
 
 def test_nobody_at_a_hospital_listens_to_the_outside(finished, network):
