@@ -59,13 +59,17 @@ class Sites:
     def __post_init__(self) -> None:
         self.costs = {name: Cost() for name in self.names.values()}
 
+    def online(self) -> set[str]:
+        """Names of the sites that are connected."""
+        return {self.names[node] for node in self.grid.get_node_ids() if node in self.names}
+
     def wait(self, count: int, seconds: float) -> None:
         """Wait until `count` sites are online. Raises DataError after `seconds`, naming those that are not."""
         log = get_logger(stage="federate")
         deadline = time.monotonic() + seconds
         before: set[str] | None = None
         while True:
-            online = {self.names[node] for node in self.grid.get_node_ids() if node in self.names}
+            online = self.online()
             enough = len(online) >= count
             if online != before and not (enough and before is None):  # silent where there is nothing to wait for
                 log.info("%d of %d sites online: %s", len(online), len(self.names), ", ".join(sorted(online)) or "none")
@@ -97,10 +101,12 @@ class Sites:
     def ask_all(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:
         """As `ask`, of a question that every site must answer. Raises DataError naming the sites that did not."""
         answers = self.ask(kind, parcel)
-        silent = sorted(set(self.names.values()) - answers.keys())
-        if silent:
-            raise DataError(f"{kind}: no answer from {', '.join(silent)}; the logs there say why")
+        _require_none(kind, set(self.names.values()) - answers.keys())
         return answers
+
+    def require_no_refusal(self, kind: str, silent: set[str]) -> None:
+        """Raises DataError naming those of the `silent` sites of the last exchange that were there."""
+        _require_none(kind, silent - self.lost)
 
     def dismiss(self) -> None:
         """Tell every site that the run is over; who does not hear it finds the coordinator gone."""
@@ -185,6 +191,11 @@ class Sites:
                 time.sleep(max(POLL_SECONDS, time.monotonic() - began))
         for site in asked.values():
             get_logger(site=site, stage="federate").error("no answer within %.0f s", self.deadline)
+
+
+def _require_none(kind: str, silent: set[str]) -> None:
+    if silent:
+        raise DataError(f"{kind}: no answer from {', '.join(sorted(silent))}; the logs there say why")
 
 
 def _kind(message: Message) -> str:
