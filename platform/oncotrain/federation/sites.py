@@ -9,6 +9,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from oncotrain.errors import DataError
+from oncotrain.federation.blocks import pack, unpack
 from oncotrain.federation.coordinator_account import CoordinatorAccount
 from oncotrain.federation.heads import HEAD
 from oncotrain.federation.parcel import CONFIG, Parcel, body_of, from_records, size, to_records
@@ -122,9 +123,10 @@ class Sites:
         was cut or rewritten. Of each reply is kept what `take` returns, before the next one is fetched.
         """
         messages = list(messages)
+        requests = self._note(messages)
+        pack(message.content for message in messages)
         for message in messages:
             self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
-        requests = self._note(messages)
         self.lost = {self.names[message.metadata.dst_node_id] for message in messages}
         accepted = []
         for site, reply in self._replies(messages):
@@ -160,8 +162,13 @@ class Sites:
             if self.account and request:
                 self.account.receive_refusal(site, kind, request, reply.error.code)
             return False
-        body = body_of(reply.content)
         self.costs[site].bytes_up += size(reply.content)
+        try:
+            unpack(reply.content)
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("%s dropped: its arrays cannot be read (%s)", reply.metadata.message_type, error)
+            return False
+        body = body_of(reply.content)
         self.costs[site].cpu_seconds += body["cpu_seconds"]
         if self.account and request:
             try:
