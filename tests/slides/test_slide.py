@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from oncotrain.errors import DataError
 from oncotrain.slides.slide import Slide
@@ -26,7 +25,7 @@ class RampPyramid:
     def __init__(self) -> None:
         self.reads: list[int] = []
 
-    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         limit = self.level_dimensions[level]
         assert 0 <= x < x + width <= limit[0]
         assert 0 <= y < y + height <= limit[1]
@@ -36,7 +35,7 @@ class RampPyramid:
         green = ramp((np.arange(y, y + height) + 0.5) * downsample)
         pixels = np.zeros((height, width, 4), np.uint8)
         pixels[..., 0], pixels[..., 1], pixels[..., 3] = red[None, :], green[:, None], 255
-        return Image.fromarray(pixels)
+        return pixels
 
     def __enter__(self) -> Self:
         return self

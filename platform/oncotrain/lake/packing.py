@@ -6,7 +6,6 @@ parts give equal bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import BytesIO
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import fsspec
@@ -103,9 +102,9 @@ def parquet_bytes(schema: Unischema, tables: Iterable[pa.Table]) -> memoryview:
     Already compressed columns are stored as they are, others by zstd.
     """
     codecs = {column.name: column.codec for column in columns_of(schema)}
-    buffer = BytesIO()
+    stream = pa.BufferOutputStream()
     with pq.ParquetWriter(
-        buffer,
+        stream,
         arrow_schema(schema),
         compression={name: "NONE" if codec == "delta_zstd" else "ZSTD" for name, codec in codecs.items()},
         use_dictionary=[name for name, codec in codecs.items() if codec == "scalar"],
@@ -113,7 +112,7 @@ def parquet_bytes(schema: Unischema, tables: Iterable[pa.Table]) -> memoryview:
     ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-    return buffer.getbuffer()
+    return memoryview(stream.getvalue())
 
 
 def _read(fs: fsspec.AbstractFileSystem, piece: Piece) -> pa.Table:

@@ -72,7 +72,7 @@ class DicomReader:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
 
-    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:  # noqa: ARG002 - one level
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:  # noqa: ARG002 - one level
         """See `SlideReader.read`."""
         region = Image.new("RGBA", (width, height))
         across, down = self._frame
@@ -83,7 +83,7 @@ class DicomReader:
                     inside = (min(across, self._size[0] - column * across), min(down, self._size[1] - row * down))
                     frame = self._decode(number).crop((0, 0, *inside))
                     region.paste(frame, (column * across - x, row * down - y))
-        return region
+        return np.asarray(region)
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from oncotrain.errors import DataError
@@ -34,9 +35,9 @@ class ImageReader:
             return False
         return True
 
-    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:  # noqa: ARG002 - one level
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:  # noqa: ARG002 - one level
         """See `SlideReader.read`."""
-        return self._image.crop((x, y, x + width, y + height))
+        return np.asarray(self._image.crop((x, y, x + width, y + height)))
 
     def __enter__(self) -> Self:
         return self

@@ -4,10 +4,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import openslide
-from PIL import Image
 
 from oncotrain.errors import DataError
+from oncotrain.slides.jpeg_tiles import JpegTiles
+
+PLAIN = ("aperio", "generic-tiff")
+"""Vendors whose levels are TIFF directories without overlaps: JPEG tiles are decoded without OpenSlide's composing."""
 
 
 class OpenSlideReader:
@@ -26,6 +30,9 @@ class OpenSlideReader:
         self.mpp = _mpp(properties.get(openslide.PROPERTY_NAME_MPP_X), properties.get(openslide.PROPERTY_NAME_MPP_Y))
         self.level_dimensions: tuple[tuple[int, int], ...] = self._slide.level_dimensions
         self.level_downsamples: tuple[float, ...] = self._slide.level_downsamples
+        whole = [downsample.is_integer() and self.vendor in PLAIN for downsample in self.level_downsamples]
+        sizes = zip(self.level_dimensions, whole, strict=True)
+        self._tiles = JpegTiles(path, [size if is_whole else None for size, is_whole in sizes])
 
     @staticmethod
     def understands(path: Path, *, generic: bool = True) -> bool:
@@ -33,11 +40,14 @@ class OpenSlideReader:
         vendor = openslide.OpenSlide.detect_format(path)
         return vendor is not None and (generic or vendor != "generic-tiff")
 
-    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """See `SlideReader.read`."""
+        if (pixels := self._tiles.read(level, x, y, width, height)) is not None:
+            return pixels
         downsample = self.level_downsamples[level]
+        corner = (round(x * downsample), round(y * downsample))
         try:
-            return self._slide.read_region((round(x * downsample), round(y * downsample)), level, (width, height))
+            return np.asarray(self._slide.read_region(corner, level, (width, height)))
         except openslide.OpenSlideError:
             raise DataError(f"is damaged: pixels of level {level} cannot be decoded") from None
 
@@ -47,6 +57,7 @@ class OpenSlideReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._tiles.close()
         self._slide.close()
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
 import openslide
-from PIL import Image
 
 from oncotrain.errors import DataError
 from oncotrain.slides.dicom_reader import DicomReader
@@ -31,8 +31,9 @@ class SlideReader(Protocol):
     level_downsamples: tuple[float, ...]
     """Pixels of level 0 per pixel of each level."""
 
-    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
-        """RGBA pixels of a rectangle inside `level`, in its pixels; alpha 0 where nothing was scanned.
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Uint8 pixels of a rectangle inside `level`, in its pixels: (height, width, 4) RGBA, alpha 0 where nothing
+        was scanned, or (height, width, 3) RGB where all was.
 
         Raises DataError if they cannot be decoded.
         """

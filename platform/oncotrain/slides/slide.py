@@ -59,14 +59,16 @@ class Slide:
         rows = self._span(1, level, y, height, spacing)
         source = self._reader.read(level, columns.start, rows.start, columns.size, rows.size)
         box = (columns.low, rows.low, columns.high, rows.high)
-        if box != (0, 0, width, height) or source.size != (width, height):
-            source = source.resize((width, height), Image.Resampling.BILINEAR, box=box)
-        alpha = np.asarray(source.getchannel("A"))
-        if alpha.min(initial=255) >= SCANNED:
-            return Region(np.asarray(source.convert("RGB")), np.ones((height, width), bool))
-        valid = alpha >= SCANNED
-        source = Image.alpha_composite(Image.new("RGBA", source.size, "white"), source)
-        return Region(np.asarray(source.convert("RGB")), valid)
+        if box != (0, 0, width, height) or source.shape[:2] != (height, width):
+            resized = Image.fromarray(source).resize((width, height), Image.Resampling.BILINEAR, box=box)
+            source = np.asarray(resized)
+        if source.shape[2] == len("RGB"):
+            return Region(source, np.ones((height, width), bool))
+        valid = source[..., 3] >= SCANNED
+        if valid.all():
+            return Region(np.ascontiguousarray(source[..., :3]), valid)
+        white = Image.new("RGBA", (width, height), "white")
+        return Region(np.asarray(Image.alpha_composite(white, Image.fromarray(source)).convert("RGB")), valid)
 
     def thumbnail(self, spacing: float, beat: Callable[[], None] = lambda: None) -> np.ndarray:
         """The whole slide at a coarse `spacing`: uint8 (height, width, 3). `beat` is called after each block of it."""

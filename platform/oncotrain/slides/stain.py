@@ -21,6 +21,7 @@ MIXED = 8
 
 
 _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / LIGHT)
+"""Natural optical density of a grey value."""
 
 
 class Stains(NamedTuple):
@@ -52,7 +53,7 @@ UNSTAINED = np.full(MIXED, np.nan, np.float32)
 def find_stains(pixels: np.ndarray) -> Stains | None:
     """Stains of uint8 (height, width, 3) `pixels`; None of glass, of one stain alone, or of what is no stain."""
     step = max(1, min(pixels.shape[:2]) // SIDE)
-    density = -np.log((pixels[::step, ::step].reshape(-1, 3).astype(np.float32) + 1) / LIGHT)
+    density = _DENSITY[pixels[::step, ::step].reshape(-1, 3)]
     stained = density[(density > PALE).all(axis=1)]
     if len(stained) < FEWEST:
         return None

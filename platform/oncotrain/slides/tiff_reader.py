@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from oncotrain.errors import DataError
 
@@ -65,7 +64,7 @@ class TiffReader:
         except (*DAMAGE, tifffile.TiffFileError):
             return False
 
-    def read(self, level: int, x: int, y: int, width: int, height: int) -> Image.Image:
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """See `SlideReader.read`. What lies in a tile without bytes was not scanned."""
         page = self._pages[level]
         down, across = page.chunks[:2]
@@ -81,7 +80,7 @@ class TiffReader:
             part = chunk[first_y - top : y + height - top, first_x - left : x + width - left]
             target = region[first_y - y : first_y - y + part.shape[0], first_x - x : first_x - x + part.shape[1]]
             target[..., :3], target[..., 3] = part[..., :3], 255
-        return Image.fromarray(region)
+        return region
 
     def __enter__(self) -> Self:
         return self
