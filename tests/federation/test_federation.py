@@ -127,7 +127,7 @@ def test_nobody_opens_the_lake_of_another(finished):
     """The roles are all there, each site's worker did open its own lake, and no process of any role another one."""
     folders = {site: Path(lake.root) for site, lake in finished.sites.items()}
     coordinator = finished.traces[COORDINATOR]
-    for program in ("flower-superlink", "flwr-serverapp"):
+    for program in ("patient_superlink", "flwr-serverapp"):
         assert coordinator.processes(program), program
     assert coordinator.opened_under([Path(finished.centre.root)])
     assert not coordinator.opened_under(folders.values())

@@ -2,13 +2,15 @@
 
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -240,6 +242,21 @@ def test_a_removed_site_is_refused_from_the_next_request_on(server, tmp_path):
 
 def never(*_: object) -> Refusal:
     raise AssertionError("a message came through")
+
+
+def test_a_database_that_is_busy_for_long_is_waited_for(server, tmp_path):
+    """As while models of a gigabyte are written; Flower itself gives a request up after 5 s."""
+    before = as_lines(admitted(server.invitation.folder))
+    key = openssh(load_public_key(public_half(make_site_key(tmp_path, "umc-utrecht"))))
+    with closing(sqlite3.connect(server.link.home / "state.db", isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(1) as pool:
+            admitting = pool.submit(server.link.admit, {**before, "umc-utrecht": key})
+            with pytest.raises(TimeoutError):
+                admitting.result(timeout=9)
+            database.execute("ROLLBACK")
+            assert "umc-utrecht" in admitting.result().values()
+    assert server.link.admit(before) == server.nodes
 
 
 def test_a_message_of_an_app_that_is_not_on_the_list_is_refused(server, tmp_path):

@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -116,7 +117,7 @@ def superlink(work: Path, certificate: ServerCertificate, port: int) -> Iterator
     home.mkdir(mode=0o700, exist_ok=True)
     address, log = f"127.0.0.1:{port}", work / "superlink.log"
     command = [
-        executable("flower-superlink"),
+        *(sys.executable, "-m", "oncotrain.federation.patient_superlink"),
         *("--host", "127.0.0.1", "--port", str(port)),
         *("--ssl-ca-certfile", str(certificate.authority)),
         *("--ssl-certfile", str(certificate.certificate), "--ssl-keyfile", str(certificate.key)),
