@@ -10,17 +10,18 @@ replies until it averages, so it is run with fewer sites: its memory grows with 
 import multiprocessing
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import psutil
 import typer
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
+from oncotrain.federation.blocks import pack
 from oncotrain.federation.parcel import ARRAYS, Parcel, parameters_of, to_records
 from oncotrain.federation.sites import Sites
 from oncotrain.federation.updates import Updates
@@ -30,10 +31,10 @@ LAYERS = 10
 
 
 class _Grid:
-    """Makes a site's reply, its number in every parameter, when it is fetched."""
+    """Makes a site's reply, its number in every parameter, when it is fetched; `wrap` makes it fit to travel."""
 
-    def __init__(self, common: list[np.ndarray]) -> None:
-        self._common = common
+    def __init__(self, common: list[np.ndarray], wrap: Callable[[list[RecordDict]], None]) -> None:
+        self._common, self._wrap = common, wrap
         self._asked: dict[str, Message] = {}
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
@@ -51,6 +52,7 @@ class _Grid:
         records = to_records(Parcel({"seconds": 0.0, "cpu_seconds": 0.0}, {}, (), {"equal": 1.0, "loss": 0.0}))
         arrays = ((f"{number:02d}", Array(np.full_like(array, value))) for number, array in enumerate(self._common))
         records[ARRAYS] = ArrayRecord(OrderedDict(arrays))
+        self._wrap([records])
         return Message(records, reply_to=message)
 
 
@@ -58,7 +60,7 @@ def ours(sites: int, parameters: int) -> dict[str, float]:
     """Models' worth of memory, seconds, and the mean that was found."""
     common = _common(parameters)
     names = {number: f"site-{number:03d}" for number in range(1, sites + 1)}
-    group = Sites(_Grid(common), names, 600.0)
+    group = Sites(_Grid(common, pack), names, 600.0)
     messages = [Message(to_records(Parcel()), node, "train") for node in names]
     before, began = _resident(), time.monotonic()
     with Updates(common) as updates:
@@ -76,7 +78,7 @@ def ours(sites: int, parameters: int) -> dict[str, float]:
 def stock(sites: int, parameters: int) -> dict[str, float]:
     """The same with Flower's strategy alone."""
     common = _common(parameters)
-    grid = _Grid(common)
+    grid = _Grid(common, lambda _records: None)
     messages = [Message(to_records(Parcel()), node, "train") for node in range(1, sites + 1)]
     before, began = _resident(), time.monotonic()
     replies = grid.pull_messages(grid.push_messages(messages))

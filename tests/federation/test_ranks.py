@@ -1,6 +1,5 @@
 """A site with several ranks: real processes of Horovod in Spark tasks, asked by the worker in this process."""
 
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from oncotrain.training.data import open_data, plan_alone
 from oncotrain.training.engines import RankLost
 from oncotrain.training.state import get_parameters, initial_state
 from support.federation import federated_config, open_worker
+from support.rank_processes import RANK, ranks_of
 from support.ranks import run_ranks
 from support.runs import copy_lake
 
@@ -110,14 +110,8 @@ def same(one: list[Parcel], other: list[Parcel], *, thresholds: bool = False) ->
     )
 
 
-def ranks_here() -> dict[int, psutil.Process]:
-    """Living processes of Horovod's ranks below this one, by the number of the rank."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.name().startswith("python") and "HOROVOD_RANK" in process.environ():
-                found.setdefault(int(process.environ()["HOROVOD_RANK"]), process)
-    return found
+def pids(ranks: Mapping[int, psutil.Process]) -> set[int]:
+    return {process.pid for process in ranks.values()}
 
 
 @pytest.mark.parametrize("federated", [{}, SCAFFOLD], ids=["fedavg", "scaffold"])
@@ -132,32 +126,33 @@ def test_a_site_of_several_ranks_answers_as_one_of_one(task, federated, sites, t
     assert same(several[0], alone, thresholds=task == "histology")
 
 
-def test_ranks_in_processes_answer_as_one_and_one_that_is_killed_costs_a_round(spark, sites, tmp_path):
-    config = federated_config("drug_response", engine="horovod", ranks=2)
+@pytest.mark.parametrize("engine", RANK)
+def test_ranks_in_processes_answer_as_one_and_one_that_is_killed_costs_a_round(engine, spark, sites, tmp_path):
+    config = federated_config("drug_response", engine=engine, ranks=2)
     alone_lake, lake = sites[SITE], copy_lake(sites[SITE], tmp_path / "lake")
     alone = conversation(open_worker(SITE, alone_lake, config))
     with worker_on_ranks(spark, lake, config) as worker:
-        started = ranks_here()
+        started = ranks_of(engine)
         assert started.keys() == {0, 1}
         assert same(conversation(worker), alone)
-        assert {rank: process.pid for rank, process in ranks_here().items()} == {
-            rank: process.pid for rank, process in started.items()
-        }, "the same processes in all rounds"
+        assert pids(ranks_of(engine)) == pids(started), "the same processes in all rounds"
         spoiled = worker.answer(Parcel({"kind": "test", "run": "run-a", "name": "run-a", "decision": {}}, {}, []))
         assert spoiled.body == {"refusal": Refusal.CONFIGURATION}, "parameters of another model"
 
         def kill(number: int) -> None:
             if number == 1:
-                ranks_here()[1].kill()
+                ranks_of(engine)[1].kill()
 
         answers = conversation(worker, kill)
         assert [answer.body.get("refusal") for answer in answers] == [None, None, Refusal.RANK, None, None]
-        assert not {process.pid for process in started.values()} & {process.pid for process in ranks_here().values()}
+        assert not {process.pid for process in started.values()} & {
+            process.pid for process in ranks_of(engine).values()
+        }
         assert answers[3].parameters
     verify(lake, SITE)
     names = [(line["event"].get("refusal") or {}).get("name") for line in read(lake, SITE)]
     assert [name for name in names if name] == ["CONFIGURATION", "RANK"]
-    assert not ranks_here(), "nothing of it is left"
+    assert not ranks_of(engine), "nothing of it is left"
 
 
 class Threads:

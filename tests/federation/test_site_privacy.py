@@ -1,6 +1,7 @@
 """Privacy of whole sites: what is clipped and where, how much noise there is, and what it costs."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation import rounds as rounds_module
 from oncotrain.federation import worker as worker_module
+from oncotrain.federation.blocks import unpack
 from oncotrain.federation.conduct import conduct
 from oncotrain.federation.parcel import Parcel, from_records
 from oncotrain.federation.rounds import Rounds
@@ -224,7 +226,10 @@ def test_a_weight_of_its_own_gives_a_site_no_more_votes(sites, centre, monkeypat
                 for reply in replies
                 if reply.metadata.message_type == "train" and group.name(reply) != "uz-leuven"
             ]
-            trained.extend(from_records(reply.content).parameters for reply in others)
+            contents = [deepcopy(reply.content) for reply in others]
+            for content in contents:
+                unpack(content)
+            trained.extend(from_records(content).parameters for content in contents)
             return replies
 
         group.grid.pull_messages = pulled

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 from flwr.app import Error, Message
@@ -91,7 +92,7 @@ class LoopbackGrid(Grid):
         raise NotImplementedError
 
     def _reply(self, message: Message, worker: Worker) -> Message:
-        reply = answer(worker, message.content, message.metadata.message_type.rpartition(".")[2])
+        reply = answer(worker, deepcopy(message.content), message.metadata.message_type.rpartition(".")[2])
         content = Error(int(reply), reply.name) if isinstance(reply, Refusal) else reply
         return Message(content, reply_to=message)
 

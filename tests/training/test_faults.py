@@ -1,13 +1,11 @@
 """Ranks that are killed: the run goes on from its newest checkpoint, or says that it cannot."""
 
-import contextlib
 import os
 import signal
 import threading
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from pyspark.sql import SparkSession
 
@@ -20,6 +18,7 @@ from oncotrain.training.data import open_data
 from oncotrain.training.engines import RankLost, create_engine
 from oncotrain.training.run import RunDirectory, run_name
 from support.faults import runs, wait
+from support.rank_processes import ranks_of
 from support.runs import copy_lake, last_parameters, run_config
 
 pytestmark = [
@@ -27,19 +26,6 @@ pytestmark = [
     # Horovod leaves the thread of its Spark job, which is cut off with the ranks.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
-
-RANK = {"horovod": "HOROVOD_RANK", "ddp": "RANK"}
-"""What an engine puts into the environment of a rank's process."""
-
-
-def ranks_of(engine: str) -> dict[int, psutil.Process]:
-    """Living processes of ranks below this one, by the number of the rank."""
-    found = {}
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if process.name().startswith("python") and process.environ().get(RANK[engine]):
-                found.setdefault(int(process.environ()[RANK[engine]]), process)
-    return found
 
 
 @pytest.mark.faults

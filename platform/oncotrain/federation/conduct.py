@@ -21,6 +21,7 @@ from oncotrain.federation.sites import Sites
 from oncotrain.federation.strategy import create_strategy
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import canonical_json
+from oncotrain.log import get_logger
 from oncotrain.tasks import Task, create_task
 from oncotrain.training.checkpoint import load_checkpoint
 from oncotrain.training.rank import best_point
@@ -43,7 +44,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
 
     Raises:
         UserError: Sites disagree on configuration or contract, there are fewer than `min_sites`, or the roster lacks.
-        DataError: Too few sites answered, or none may show its sums.
+        DataError: Too few sites answered, one refused to, or none may show its sums.
     """
     federated, task = federated_section(config, source), create_task(config.task, source)
     if federated.secure_aggregation and roster is None:
@@ -69,7 +70,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
     best = best_point(rounds.points, task.primary)
     state, _ = load_checkpoint(run, "best", initial_state(task, plan, train))
     request = Parcel({"name": run.name, "decision": best["decision"]}, {}, get_parameters(state.model))
-    figures, withheld = _test(sites, task, request)
+    figures, withheld, untested = _test(sites, federated, task, request)
     run.write_json(figures, "figures.json")
     summary = {
         "run": run.name,
@@ -90,6 +91,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
         "decision": best["decision"],
         "validation": best["figures"],
         "withheld": withheld,
+        "untested": untested,
         "figures": figures,
     }
     run.write_json({"status": "done", **summary}, "summary.json")
@@ -139,17 +141,33 @@ def _samples_seen(rounds: Rounds, offers: Mapping[str, Mapping[str, Any]]) -> in
     return seen
 
 
-def _test(sites: Sites, task: Task, request: Parcel) -> tuple[dict[str, float | None], list[str]]:
-    """Figures over the test patients of all sites that may show their sums, and the names of those that may not.
+def _test(
+    sites: Sites, federated: FederatedConfig, task: Task, request: Parcel
+) -> tuple[dict[str, float | None], list[str], list[str]]:
+    """Figures over the test patients of all sites that are there and may show their sums, and the names of those that
+    may not, and of those that are gone.
 
-    Raises DataError if no site may.
+    A site that is back before the others are done is asked again. Raises DataError if one refuses, fewer than
+    `min_sites` are there, or none may show its sums.
     """
-    answers = sites.ask_all("evaluate.test", request)
+    answers: dict[str, Parcel] = {}
+    asked, gone = set(sites.names.values()), set[str]()
+    for _ in range(federated.round_attempts):
+        answers |= sites.ask_each("evaluate.test", dict.fromkeys(asked, request))
+        sites.require_no_refusal("evaluate.test", asked - answers.keys())
+        gone = (gone - asked) | sites.lost
+        asked = gone & sites.online()
+        if not asked:
+            break
+    if len(answers) < federated.min_sites:
+        raise DataError(f"evaluate.test: min_sites is {federated.min_sites}; no answer from {', '.join(sorted(gone))}")
+    if gone:
+        get_logger(stage="federate").warning("the test figures are without %s: gone", ", ".join(sorted(gone)))
     withheld = [site for site, answer in answers.items() if answer.body.get("withheld")]
-    parts = [dict(answer.sums) for site, answer in answers.items() if site not in withheld]
+    parts = [dict(answer.sums) for site, answer in sorted(answers.items()) if site not in withheld]
     if not parts:
         raise DataError("every site has fewer test patients than federated.min_patients; there are no figures")
-    return json_figures(task.figures(task.merge(parts))), withheld
+    return json_figures(task.figures(task.merge(parts))), sorted(withheld), sorted(gone)
 
 
 def _privacy(train: TrainConfig, rounds: Rounds) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation import parcel
+from oncotrain.federation.blocks import pack, unpack
 from oncotrain.federation.connection import installed_app, joined, require_coordinator
 from oncotrain.federation.heads import Signer
 from oncotrain.federation.keys import load_public_key
@@ -104,10 +105,15 @@ def take_part(
 def answer(worker: Worker, content: RecordDict, kind: str) -> RecordDict | Refusal:
     """The worker's reply to a message's content and kind, such as ``train``."""
     try:
+        unpack(content)
         came = parcel.from_records(content)
         request = replace(came, body={**came.body, "kind": kind})
     except (KeyError, TypeError, ValueError):
         get_logger(site=worker.site, stage="federate").error("%s: is no message of a coordinator's", kind)
         request = parcel.Parcel()
     reply = worker.answer(request)
-    return Refusal(reply.body["refusal"]) if "refusal" in reply.body else parcel.to_records(reply)
+    if "refusal" in reply.body:
+        return Refusal(reply.body["refusal"])
+    records = parcel.to_records(reply)
+    pack([records])
+    return records

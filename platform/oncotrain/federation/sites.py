@@ -9,6 +9,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from oncotrain.errors import DataError
+from oncotrain.federation.blocks import pack, unpack
 from oncotrain.federation.coordinator_account import CoordinatorAccount
 from oncotrain.federation.heads import HEAD
 from oncotrain.federation.parcel import CONFIG, Parcel, body_of, from_records, size, to_records
@@ -59,13 +60,17 @@ class Sites:
     def __post_init__(self) -> None:
         self.costs = {name: Cost() for name in self.names.values()}
 
+    def online(self) -> set[str]:
+        """Names of the sites that are connected."""
+        return {self.names[node] for node in self.grid.get_node_ids() if node in self.names}
+
     def wait(self, count: int, seconds: float) -> None:
         """Wait until `count` sites are online. Raises DataError after `seconds`, naming those that are not."""
         log = get_logger(stage="federate")
         deadline = time.monotonic() + seconds
         before: set[str] | None = None
         while True:
-            online = {self.names[node] for node in self.grid.get_node_ids() if node in self.names}
+            online = self.online()
             enough = len(online) >= count
             if online != before and not (enough and before is None):  # silent where there is nothing to wait for
                 log.info("%d of %d sites online: %s", len(online), len(self.names), ", ".join(sorted(online)) or "none")
@@ -97,10 +102,12 @@ class Sites:
     def ask_all(self, kind: str, parcel: Parcel) -> dict[str, Parcel]:
         """As `ask`, of a question that every site must answer. Raises DataError naming the sites that did not."""
         answers = self.ask(kind, parcel)
-        silent = sorted(set(self.names.values()) - answers.keys())
-        if silent:
-            raise DataError(f"{kind}: no answer from {', '.join(silent)}; the logs there say why")
+        _require_none(kind, set(self.names.values()) - answers.keys())
         return answers
+
+    def require_no_refusal(self, kind: str, silent: set[str]) -> None:
+        """Raises DataError naming those of the `silent` sites of the last exchange that were there."""
+        _require_none(kind, silent - self.lost)
 
     def dismiss(self) -> None:
         """Tell every site that the run is over; who does not hear it finds the coordinator gone."""
@@ -116,9 +123,10 @@ class Sites:
         was cut or rewritten. Of each reply is kept what `take` returns, before the next one is fetched.
         """
         messages = list(messages)
+        requests = self._note(messages)
+        pack(message.content for message in messages)
         for message in messages:
             self.costs[self.names[message.metadata.dst_node_id]].bytes_down += size(message.content)
-        requests = self._note(messages)
         self.lost = {self.names[message.metadata.dst_node_id] for message in messages}
         accepted = []
         for site, reply in self._replies(messages):
@@ -154,8 +162,13 @@ class Sites:
             if self.account and request:
                 self.account.receive_refusal(site, kind, request, reply.error.code)
             return False
-        body = body_of(reply.content)
         self.costs[site].bytes_up += size(reply.content)
+        try:
+            unpack(reply.content)
+        except (KeyError, TypeError, ValueError) as error:
+            log.error("%s dropped: its arrays cannot be read (%s)", reply.metadata.message_type, error)
+            return False
+        body = body_of(reply.content)
         self.costs[site].cpu_seconds += body["cpu_seconds"]
         if self.account and request:
             try:
@@ -185,6 +198,11 @@ class Sites:
                 time.sleep(max(POLL_SECONDS, time.monotonic() - began))
         for site in asked.values():
             get_logger(site=site, stage="federate").error("no answer within %.0f s", self.deadline)
+
+
+def _require_none(kind: str, silent: set[str]) -> None:
+    if silent:
+        raise DataError(f"{kind}: no answer from {', '.join(sorted(silent))}; the logs there say why")
 
 
 def _kind(message: Message) -> str:

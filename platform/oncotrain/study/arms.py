@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 
 from oncotrain.config.study import ARMS, EnergyModel, StudyConfig
 from oncotrain.config.training import RunConfig, with_train
+from oncotrain.errors import DataError
 from oncotrain.federation.local import federate_on_this_machine
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
@@ -133,6 +134,11 @@ def _federated(
 ) -> TrainedRun:
     summary = federate_on_this_machine(centre, config, sites, source=source, work=work, client=client)
     directory = RunDirectory(centre, summary["run"])
+    if summary["untested"]:
+        raise DataError(
+            f"{directory.uri}: no test figures from {', '.join(summary['untested'])}, so it cannot be compared; "
+            "delete the run and start again"
+        )
     return TrainedRun(
         arm=summary["arm"],
         seed=config.train.seed,
