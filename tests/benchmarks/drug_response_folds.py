@@ -10,6 +10,7 @@ each model and fold are kept in `--work`, runs of the network in the lake. Inter
 import json
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,8 @@ MODELS: dict[str, Model] = {
     "elastic net": ElasticNet(),
     "boosting": Boosting(),
 }
+NETWORKS = {"network": False, "network and ridge": True}
+"""Whether the ridge is beside it that the configuration asks for."""
 
 
 def main(
@@ -57,9 +60,7 @@ def main(
     work: Annotated[Path, typer.Option(help="where what is done is kept")] = Path("build/drug_response_folds"),
     folds: Annotated[int, typer.Option(min=2)] = 5,
     seeds: Annotated[int, typer.Option(min=1, help="trainings of the network on each fold")] = 1,
-    models: Annotated[str, typer.Option(help="which, separated by commas; and network")] = ",".join(
-        [*MODELS, "network"]
-    ),
+    models: Annotated[str, typer.Option(help="which, separated by commas")] = ",".join([*MODELS, *NETWORKS]),
     reference: Annotated[str, typer.Option(help="model that the others are compared with")] = "ridge",
     resamples: Annotated[int, typer.Option(help="of the lines, for intervals")] = 500,
 ) -> None:
@@ -71,14 +72,11 @@ def main(
         done: dict[str, dict[str, Any]] = {}
         for fold in range(folds):
             variant = _variant(made, folds, fold, 0)
-            for name in [name for name in chosen if name != "network"]:
+            for name in [name for name in chosen if name not in NETWORKS]:
                 done.setdefault(name, {}).update(_fitted(Lake(lake), variant, name, work / f"{fold}-of-{folds}"))
-            for seed in range(seeds if "network" in chosen else 0):
-                sums = _network(Lake(lake), _variant(made, folds, fold, seed), str(config))
-                done.setdefault(f"network, seed {seed}", {}).update(sums)
-                if "shared ridge" in chosen:
-                    blended = _blended(Lake(lake), _variant(made, folds, fold, seed), str(config))
-                    done.setdefault(f"mean of network, seed {seed}, and shared ridge", {}).update(blended)
+            for name, seed in product([name for name in NETWORKS if name in chosen], range(seeds)):
+                sums = _network(Lake(lake), _variant(made, folds, fold, seed, NETWORKS[name]), str(config))
+                done.setdefault(f"{name}, seed {seed}", {}).update(sums)
         task = open_data(Lake(lake), _variant(made, folds, 0, 0), str(config)).task
         table = {name: task.figures(task.merge(list(sums.values()))) for name, sums in done.items()}
         print("| model | " + " | ".join(FIGURES) + f" | against {reference} |\n|" + "---|" * (len(FIGURES) + 2))
@@ -110,11 +108,12 @@ def _interval(one: PatientSums, other: PatientSums, resamples: int, minimum: int
     return float(low), float(high)
 
 
-def _variant(config: RunConfig, folds: int, fold: int, seed: int) -> RunConfig:
-    """The same run on one fold, alone in this process."""
+def _variant(config: RunConfig, folds: int, fold: int, seed: int, ridge: bool = False) -> RunConfig:
+    """The same run on one fold, alone in this process, with the ridge beside the network or without."""
     rule = {"rule": "kfold", "seed": 0, "k": folds, "fold": fold, "validation": config.split.rule.validation}
     data = config.model_dump(mode="json")
     data["split"] = {"name": f"lines-{fold}-of-{folds}", "rule": rule}
+    data["task"] |= {} if ridge else {"ridge": None}
     data["train"] |= {"seed": seed, "engine": "single", "ranks": 1}
     return parse(RunConfig, data, "drug_response_folds")
 
@@ -144,19 +143,6 @@ def _rows(data: RunData, plan: Plan, parts: Sequence[Part]) -> list[Row]:
     numbers = np.concatenate([data.rows(part) for part in parts])
     adapt = data.task.adapt(data.dataset.manifest.features, plan)
     return [adapt(row) for row in data.dataset.read(numbers, ("patient", "sample", *data.task.columns))]
-
-
-def _blended(lake: Lake, config: RunConfig, source: str) -> PatientSums:
-    """Sums of the mean of the network's saved predictions and those of the shared ridge."""
-    data, run = open_data(lake, config, source), train_centralized(None, lake, config, source=source)["run"]
-    directory = RunDirectory(lake, run)
-    plan = plan_alone(data)
-    ridge = SharedRidge().fit(plan, _rows(data, plan, ("train", "validation")))
-
-    def predict(rows: Sequence[Row]) -> np.ndarray:
-        return (np.stack([directory.read_prediction(row["sample"])["response"] for row in rows]) + ridge(rows)) / 2
-
-    return score(predict, plan, only(_rows(data, plan, ("test",)), data.task.judges(plan), inside=True))
 
 
 def _network(lake: Lake, config: RunConfig, source: str) -> PatientSums:

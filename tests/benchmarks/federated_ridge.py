@@ -18,9 +18,6 @@ from oncotrain.config.expression import ExpressionConfig
 from oncotrain.config.split import KFoldRule
 from oncotrain.expression.ingest import ingest_expression
 from oncotrain.federation.disclosure import may_leave
-from oncotrain.federation.ridge.axes import agree_axes, axes_sums
-from oncotrain.federation.ridge.solve import solve_ridge
-from oncotrain.federation.ridge.sums import closest, gram_sums, size
 from oncotrain.job import run_job
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -33,6 +30,9 @@ from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.models.model import score
 from oncotrain.tasks.drug_response.models.ridge import FEWEST, Linear, Ridge, fit_ridge
 from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.drug_response.ridge.axes import agree_axes, axes_sums
+from oncotrain.tasks.drug_response.ridge.solve import solve_ridge
+from oncotrain.tasks.drug_response.ridge.sums import closest, gram_sums, size
 
 LINES = Path(__file__).parents[3] / "shared" / "data" / "drug_response" / "cell_lines"
 CONFIG = Path(__file__).parents[2] / "jobs" / "configs" / "ingest_gdsc2_sites.yaml"

@@ -50,6 +50,7 @@ class VectorTask:
     unit = ("patient", "visit")
     primary = "minus_mse"
     metrics = ("minus_mse",)
+    fits = ()
 
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         return dict(features)

@@ -30,5 +30,7 @@ class SitePolicy(Frozen):
     """Names of `federated.strategy` that may be used; None: any."""
     metrics: Allowed | None = None
     """Figures that may be computed of the sums that leave, by the names in the task's `metrics`; None: any."""
+    fits: frozenset[str] | None = None
+    """The task's fits to exact sums of this site's rows that may be asked for; empty: none; None: any."""
     apps: Annotated[frozenset[Sha256], Field(min_length=1)] | None = None
     """SHA-256 of the Flower apps that may send messages; None: those that the site's command names."""

@@ -7,7 +7,7 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.schedule import shared_settings
 from oncotrain.federation.sites import Sites
-from oncotrain.tasks import Plan, Task
+from oncotrain.tasks import Plan, Sums, Task
 
 
 def collect_offers(sites: Sites, config: RunConfig, source: str) -> dict[str, Parcel]:
@@ -27,15 +27,23 @@ def collect_offers(sites: Sites, config: RunConfig, source: str) -> dict[str, Pa
 
 
 def agree_on_plan(sites: Sites, task: Task, offers: Mapping[str, Parcel]) -> Plan:
-    """The plan, made from the contracts in `offers` and the sites' statistics, and known to every site.
+    """The plan, made from the contracts in `offers`, the sites' statistics and fits, and known to every site.
 
     Raises UserError if contracts do not fit together, DataError if no site may show its statistics.
     """
     contract = task.agree([offer.body["contract"] for offer in offers.values()])
-    answers = sites.ask_all("query.statistics", Parcel({"contract": contract}))
-    statistics = [answer.sums for answer in answers.values() if not answer.body.get("withheld")]
-    if not statistics:
-        raise DataError("every site has fewer training patients than federated.min_patients; no plan can be made")
-    plan = task.plan(contract, task.merge_statistics([dict(part) for part in statistics]))
+    statistics = _sums(sites, "query.statistics", Parcel({"contract": contract}))
+    plan = task.plan(contract, task.merge_statistics(statistics))
+    for fit in task.fits:
+        plan = fit.fitted(plan, _sums(sites, "query.fit", Parcel({"fit": fit.name, "plan": plan})))
     sites.ask_all("query.plan", Parcel({"plan": plan}))
     return plan
+
+
+def _sums(sites: Sites, kind: str, request: Parcel) -> list[Sums]:
+    """Sums over training rows, of the sites that may show theirs."""
+    answers = sites.ask_all(kind, request)
+    sums = [dict(answer.sums) for answer in answers.values() if not answer.body.get("withheld")]
+    if not sums:
+        raise DataError("every site has fewer training patients than federated.min_patients; no plan can be made")
+    return sums

@@ -11,6 +11,7 @@ from oncotrain.config.privacy import ControlConfig, PrivacyConfig
 from oncotrain.config.training import RunConfig, TrainConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.federation.agreement import agree_on_plan, collect_offers
+from oncotrain.federation.disclosure import require_no_exact_sums
 from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.rounds import Rounds
 from oncotrain.federation.schedule import federated_section, federated_train
@@ -48,6 +49,7 @@ def conduct(sites: Sites, lake: Lake, config: RunConfig, source: str, roster: Ro
     federated, task = federated_section(config, source), create_task(config.task, source)
     if federated.secure_aggregation and roster is None:
         raise UserError(f"{source}: federated.secure_aggregation needs the sites' roster")
+    require_no_exact_sums(task, config, source)
     train = federated_train(config.train, federated)
     if len(sites.names) < federated.min_sites:
         raise UserError(f"{source}: federated.min_sites is {federated.min_sites}; {len(sites.names)} sites take part")

@@ -4,12 +4,31 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from oncotrain.config.training import RunConfig
+from oncotrain.errors import UserError
 from oncotrain.tasks import Sums, Task
 
 
 def may_leave(patients: int, floor: int) -> bool:
     """Whether sums over this many patients are not below the floor."""
     return patients >= floor
+
+
+def require_no_exact_sums(task: Task, config: RunConfig, source: str) -> None:
+    """Raises UserError where a run that hides what a site sends would send the exact sums of the task's fits."""
+    federated = config.federated
+    hiding = {
+        "train.privacy": config.train.privacy,
+        "federated.site_privacy": federated and federated.site_privacy,
+        "federated.secure_aggregation": federated and federated.secure_aggregation,
+    }
+    names = ", ".join(fit.name for fit in task.fits)
+    for key, setting in hiding.items():
+        if setting and names:
+            raise UserError(
+                f"{source}: key 'task' asks for fits ({names}) to exact sums of each site's rows, which {key} does not "
+                f"hide; a run with {key} is without them"
+            )
 
 
 def name_candidates(candidates: Sequence[Sums]) -> dict[str, np.ndarray]:

@@ -59,6 +59,7 @@ def _violations(policy: SitePolicy, federated: FederatedConfig, data: RunData) -
         yield "secure_aggregation is required, and the run is without"
     yield from _not_allowed("strategies", policy.strategies, {federated.strategy.name})
     yield from _not_allowed("metrics", policy.metrics, set(data.task.metrics))
+    yield from _not_allowed("fits", policy.fits, {fit.name for fit in data.task.fits})
 
 
 def _too_few(key: str, floor: int, what: str, count: int) -> Iterator[str]:
@@ -68,4 +69,5 @@ def _too_few(key: str, floor: int, what: str, count: int) -> Iterator[str]:
 
 def _not_allowed(key: str, allowed: frozenset[str] | None, asked: set[str]) -> Iterator[str]:
     if allowed is not None and asked - allowed:
-        yield f"{key} allows {', '.join(sorted(allowed))}; the run asks for {', '.join(sorted(asked - allowed))}"
+        names = ", ".join(sorted(allowed)) or "none"
+        yield f"{key} allows {names}; the run asks for {', '.join(sorted(asked - allowed))}"

@@ -18,7 +18,7 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.tasks import Plan, Sums
 from oncotrain.training.checkpoint import save_checkpoint
 from oncotrain.training.collective import Collective, device, together
-from oncotrain.training.data import RunData, local_statistics
+from oncotrain.training.data import RunData, local_fit_sums, local_statistics
 from oncotrain.training.evaluation import find_units, predict, validate
 from oncotrain.training.fit import StepLoss, fit
 from oncotrain.training.process import prepare_process
@@ -46,6 +46,7 @@ class Trainer:
         self.loss_count = 0.0
         self._answers: Mapping[str, Callable[[Parcel], Parcel]] = {
             "statistics": self._statistics,
+            "fit": self._fit,
             "plan": self._take_plan,
             "train": self._train,
             "validation": self._validation,
@@ -60,6 +61,17 @@ class Trainer:
     def _statistics(self, request: Parcel) -> Parcel:
         def computed() -> Sums:
             return local_statistics(self.data, request.body["contract"]) if self.collective.rank == 0 else {}
+
+        return Parcel(sums=together(self.collective, computed)[0])
+
+    def _fit(self, request: Parcel) -> Parcel:
+        fits = {fit.name: fit for fit in self.data.task.fits}
+        name, plan, floor = (request.body[key] for key in ("fit", "plan", "floor"))
+        if name not in fits:
+            raise UserError(f"the task has no fit {name!r}")
+
+        def computed() -> Sums:
+            return local_fit_sums(self.data, fits[name], plan, floor) if self.collective.rank == 0 else {}
 
         return Parcel(sums=together(self.collective, computed)[0])
 

@@ -15,7 +15,7 @@ from oncotrain.config.privacy import PrivacyConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.budget import require_no_budget, spend
-from oncotrain.federation.disclosure import may_leave
+from oncotrain.federation.disclosure import may_leave, require_no_exact_sums
 from oncotrain.federation.heads import SignedHead, Signer
 from oncotrain.federation.keys import PublicKey
 from oncotrain.federation.parcel import Parcel
@@ -67,6 +67,7 @@ class Worker:
         """
         self.site, self.lake, self.config, self.data = site, lake, config, data
         self.federated = federated_section(config, source)
+        require_no_exact_sums(data.task, config, source)
         self.account = SiteAccount(site, lake, data.dataset.manifest, signer, coordinator_key)
         settings = self.federated.secure_aggregation
         self.secure = secure_answers(site, settings, credentials, source, self.account.trained_rounds())
@@ -84,6 +85,7 @@ class Worker:
         self._answers: dict[str, Callable[[Parcel], Parcel]] = {
             "contract": self._contract,
             "statistics": self._statistics,
+            "fit": self._fit,
             "plan": self._take_plan,
             "train": self._train,
             "validation": self._validation,
@@ -141,6 +143,12 @@ class Worker:
         if not self._may_say("train"):
             return Parcel({"withheld": True})
         return self._with_rows(self._ask("statistics", Parcel({"contract": request.body["contract"]})), "train")
+
+    def _fit(self, request: Parcel) -> Parcel:
+        if not self._may_say("train"):
+            return Parcel({"withheld": True})
+        asked = {"fit": request.body["fit"], "plan": request.body["plan"], "floor": self._floor}
+        return self._with_rows(self._ask("fit", Parcel(asked)), "train")
 
     def _take_plan(self, request: Parcel) -> Parcel:
         """Kept in this site's lake as well: a worker that is started again in mid-run finds it there."""
@@ -264,5 +272,8 @@ class Worker:
         return dict(directory.read_json("plan.json"))
 
     def _may_say(self, part: Part) -> bool:
-        floor = max(self.federated.min_patients, read_policy(self.lake).min_patients)
-        return may_leave(len(getattr(self.data.split, part)), floor)
+        return may_leave(len(getattr(self.data.split, part)), self._floor)
+
+    @property
+    def _floor(self) -> int:
+        return max(self.federated.min_patients, read_policy(self.lake).min_patients)

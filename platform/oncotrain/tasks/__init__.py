@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from oncotrain.errors import UserError
-from oncotrain.tasks.task import Plan, Row, Sums, Task
+from oncotrain.tasks.task import Fit, Plan, Row, Sums, Task
 
-__all__ = ["Plan", "Row", "Sums", "Task", "create_task"]
+__all__ = ["Fit", "Plan", "Row", "Sums", "Task", "create_task"]
 
 
 def create_task(config: Mapping[str, Any], source: str) -> Task:

@@ -5,7 +5,7 @@ this seam knows what a nucleus or a drug is; nothing below it knows how training
 
 Flow of one run, the same for every arm:
 
-    features of each dataset --contract--> agree --> statistics (summable) --> plan --> model
+    features of each dataset --contract--> agree --> statistics (summable) --> plan --fits--> plan --> model
     rows as stored --adapt--> rows (the only ones that the verbs below and `statistics` see)
     rows --collate--> batch --loss--> (sum, count)
     rows of one unit --assemble--> unit --infer--> raw --decide--> prediction --measure--> sums --merge--> figures
@@ -28,6 +28,23 @@ Plan = dict[str, Any]
 """JSON: what every participant agrees on before the first step (features, normalization, sizes)."""
 
 
+class Fit(Protocol):
+    """What is fitted in one go to sums over all participants' training rows, before training, and joins the plan.
+
+    The sums are exact: a run that is to hide what a site sends has no fits, and a site's policy names those it allows.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in a site's policy."""
+
+    def sums(self, plan: Plan, rows: Iterable[Row], floor: int) -> Sums:
+        """A participant's part, of its adapted training rows with their `patient`; no sum over fewer than `floor`."""
+
+    def fitted(self, plan: Plan, parts: Sequence[Sums]) -> Plan:
+        """The plan with what follows from all parts."""
+
+
 class Task(Protocol):
     """A use case. Implementations hold their frozen configuration and no other state."""
 
@@ -43,6 +60,10 @@ class Task(Protocol):
 
     metrics: tuple[str, ...]
     """Names of what `figures` tells; ``pq_<class>`` stands for one figure of each class."""
+
+    @property
+    def fits(self) -> Sequence[Fit]:
+        """One after the other, each from the plan that the one before completed; none for most tasks."""
 
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """What a dataset offers (manifest's `features`), reduced to what participants must agree on. JSON."""

@@ -14,7 +14,7 @@ from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.row_group_cache import DiskCache
 from oncotrain.lake.split import Part, Split, load_split, make_split, save_split
-from oncotrain.tasks import Plan, Sums, Task, create_task
+from oncotrain.tasks import Fit, Plan, Sums, Task, create_task
 
 ROW_GROUPS = Path(tempfile.gettempdir()) / f"oncotrain-row-groups-{os.getuid()}"
 """Where ranks of this machine share row groups; YARN and Spark set TMPDIR to a container's own scratch space."""
@@ -57,10 +57,20 @@ def local_statistics(data: RunData, contract: dict[str, Any]) -> Sums:
     return data.task.statistics(contract, map(adapt, rows))
 
 
+def local_fit_sums(data: RunData, fit: Fit, plan: Plan, floor: int) -> Sums:
+    """This participant's part of one of the task's fits; no sum over fewer than `floor` patients."""
+    adapt = data.task.adapt(data.dataset.manifest.features, plan)
+    rows = data.dataset.iterate(("patient", *data.task.columns), data.rows("train"))
+    return fit.sums(plan, map(adapt, rows), floor)
+
+
 def plan_alone(data: RunData) -> Plan:
     """The plan of a run with one participant."""
     contract = data.task.agree([data.task.contract(data.dataset.manifest.features)])
-    return data.task.plan(contract, data.task.merge_statistics([local_statistics(data, contract)]))
+    plan = data.task.plan(contract, data.task.merge_statistics([local_statistics(data, contract)]))
+    for fit in data.task.fits:
+        plan = fit.fitted(plan, [local_fit_sums(data, fit, plan, floor=1)])
+    return plan
 
 
 def _frozen_split(lake: Lake, dataset: Dataset, config: SplitConfig, source: str) -> Split:

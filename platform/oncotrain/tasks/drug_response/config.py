@@ -1,10 +1,13 @@
 """Settings of the drug response task, the keys beside `name` under `task` in a run's YAML."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from oncotrain.config import Frozen
+
+MOST_OF_EACH = 128
+"""Components of a ridge that needs one Gram matrix a pattern."""
 
 
 class NetworkConfig(Frozen):
@@ -20,6 +23,22 @@ class NetworkConfig(Frozen):
     """Of the hidden layers."""
 
 
+class RidgeConfig(Frozen):
+    """A ridge beside the network. What sites send for it is exact, so a private run refuses it."""
+
+    responses: Literal["shared", "each"] = "shared"
+    """`shared`: all responses together, each direction of them with a penalty of its own; a site sends one Gram matrix.
+    `each`: every drug on the samples it was tested on; a site sends one for each pattern of missing responses."""
+    components: int = Field(default=512, ge=1, le=1024)
+    """Of the inputs; what a site sends grows with their square."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.responses == "each" and self.components > MOST_OF_EACH:
+            raise ValueError(f"components is at most {MOST_OF_EACH} where responses is each, with its many matrices")
+        return self
+
+
 class DrugResponseConfig(Frozen):
     """The whole of the settings."""
 
@@ -30,6 +49,8 @@ class DrugResponseConfig(Frozen):
     clinical_weight: float = Field(default=1.0, gt=0)
     """Factor on the clinical inputs: a few indicators beside thousands of genes that are penalized alike."""
     network: NetworkConfig = NetworkConfig()
+    ridge: RidgeConfig | None = None
+    """With it a prediction is the mean of the network's and a ridge's; None: the network's alone."""
     shrinkage: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)] = (1.0,)
     """Candidate factors between the drug's training mean (0) and the network (1), chosen on validation patients."""
     minimum_samples: int = Field(default=10, ge=2)

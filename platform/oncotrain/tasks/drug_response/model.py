@@ -1,9 +1,13 @@
 """The multi-task network: one trunk over genes and clinical columns, one linear output a drug."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 
 from oncotrain.tasks.drug_response.config import NetworkConfig
+from oncotrain.tasks.drug_response.ridge.arrays import from_text
 
 
 class ResponseNetwork(nn.Module):
@@ -11,15 +15,42 @@ class ResponseNetwork(nn.Module):
 
     There is no normalization layer: inputs are standardized, rows stay independent of each other, and a network that
     starts out nearly linear does best where samples are fewer than genes.
+
+    Where there is a `ridge` it has half a say in predictions, and no part in the loss.
     """
 
-    def __init__(self, inputs: int, drugs: int, config: NetworkConfig) -> None:
+    def __init__(self, inputs: int, drugs: int, config: NetworkConfig, ridge: "FrozenRidge | None" = None) -> None:
         super().__init__()
+        self.ridge = ridge
         self.members = nn.ModuleList(_member(inputs, drugs, config) for _ in range(config.members))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Standardized responses (members, rows, drugs) of standardized inputs (rows, inputs)."""
         return torch.stack([member(inputs) for member in self.members])
+
+    def predict(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The prediction (rows, drugs), standardized: the mean of the members, and of that and the ridge."""
+        network: torch.Tensor = self(inputs).mean(dim=0)
+        return network if self.ridge is None else (network + self.ridge(inputs)) / 2
+
+
+class FrozenRidge(nn.Module):
+    """Standardized responses, linear in a few components of the inputs. It is of the plan: nothing here is trained."""
+
+    centre: torch.Tensor
+    axes: torch.Tensor
+    weights: torch.Tensor
+    intercept: torch.Tensor
+
+    def __init__(self, plan: Mapping[str, Any]) -> None:
+        super().__init__()
+        for part in ("axes", "ridge"):
+            for name, values in plan[part].items():
+                self.register_buffer(name, torch.tensor(from_text(values), dtype=torch.float64))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Responses (rows, drugs) of standardized inputs (rows, inputs)."""
+        return (inputs - self.centre) @ self.axes @ self.weights + self.intercept
 
 
 def _member(inputs: int, drugs: int, config: NetworkConfig) -> nn.Module:

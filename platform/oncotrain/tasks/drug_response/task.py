@@ -1,7 +1,7 @@
 """The drug response task: the response of every sample to every drug, trained on the pairs that were observed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,11 +15,12 @@ from oncotrain.tasks.drug_response.holdout import Keep
 from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.metrics import METRICS, merge_sums, pair_sums, response_figures
-from oncotrain.tasks.drug_response.model import ResponseNetwork
+from oncotrain.tasks.drug_response.model import FrozenRidge, ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
 from oncotrain.tasks.drug_response.picture import scatter
 from oncotrain.tasks.drug_response.response import judged, response_matrix
-from oncotrain.tasks.task import Plan, Row, Sums
+from oncotrain.tasks.drug_response.ridge.fits import ridge_fits
+from oncotrain.tasks.task import Fit, Plan, Row, Sums
 
 
 def create(settings: Mapping[str, Any], source: str) -> "DrugResponse":
@@ -39,6 +40,7 @@ class DrugResponse:
     def __init__(self, config: DrugResponseConfig) -> None:
         self.config = config
         self.columns = ("expression", "drug", "response", *map(clinical.column, config.clinical))
+        self.fits: tuple[Fit, ...] = ridge_fits(config.ridge, config.auxiliary)
 
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         return offered_contract(features, self.config.clinical)
@@ -60,7 +62,8 @@ class DrugResponse:
 
     def model(self, plan: Plan) -> torch.nn.Module:
         inputs = len(plan["genes"]) + clinical.width(plan["clinical"])
-        return ResponseNetwork(inputs, len(plan["drugs"]), self.config.network)
+        ridge = FrozenRidge(plan) if self.config.ridge else None
+        return ResponseNetwork(inputs, len(plan["drugs"]), self.config.network, ridge)
 
     def collate(
         self,
@@ -89,7 +92,7 @@ class DrugResponse:
         """`standardized` (drugs,) float32: the mean of the members."""
         parameter = next(model.parameters())
         inputs = self.collate([unit], plan, None)["inputs"].to(parameter.device, parameter.dtype)
-        return {"standardized": model(inputs).mean(dim=0)[0].float().cpu().numpy()}
+        return {"standardized": cast(ResponseNetwork, model).predict(inputs)[0].float().cpu().numpy()}
 
     def decisions(self) -> Sequence[dict[str, Any]]:
         return [{"shrinkage": factor} for factor in self.config.shrinkage]

@@ -38,6 +38,7 @@ class Histology:
     unit = ("slide", "region")
     primary = "aji"
     metrics = METRICS
+    fits = ()
 
     def __init__(self, config: HistologyConfig) -> None:
         self.config = config

@@ -5,29 +5,32 @@ matrix for each missingness pattern, shared by the targets of that pattern. Patt
 of which the difference of two Gram matrices then tells: `closest` says by how few.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from oncotrain.tasks import Sums
+from oncotrain.tasks.task import Sums
 
 
-def gram_sums(coordinates: np.ndarray, targets: np.ndarray, floor: int) -> Sums:
-    """What a site sends, float64; of a pattern with fewer than `floor` rows nothing.
+def gram_sums(coordinates: np.ndarray, targets: np.ndarray, patients: Sequence[str], floor: int) -> Sums:
+    """What a site sends, float64; of a pattern with rows of fewer than `floor` patients nothing.
 
     Args:
         coordinates: (rows, k), centred by the agreed centre.
         targets: (rows, targets), NaN where not observed.
-        floor: Fewest rows over which a sum may leave the site.
+        patients: Of each row.
+        floor: Fewest patients over whom a sum may leave the site.
 
     Returns:
-        `pattern` (targets,): the number of the target's pattern, -1 where its rows are too few; `count` (patterns,),
+        `pattern` (targets,): the number of the target's pattern, -1 where patients are too few; `count` (patterns,),
         `first` (patterns, k), `second` (patterns, k (k + 1) / 2): moments of the pattern's coordinates, the second
         ones as the upper triangle; `cross` (k, targets), `total`, `squares` (targets,): sums with and of the targets.
     """
     observed = ~np.isnan(targets)
     masks, pattern = np.unique(observed, axis=1, return_inverse=True)
-    large = masks.sum(axis=0) >= max(floor, 1)
+    people = np.unique(patients, return_inverse=True)[1]
+    large = np.array([len(np.unique(people[mask])) >= max(floor, 1) for mask in masks.T])
     number = np.where(large, np.cumsum(large) - 1, -1)[pattern]
     triangle = np.triu_indices(coordinates.shape[1])
     kept = [coordinates[mask] for mask in masks.T[large]]

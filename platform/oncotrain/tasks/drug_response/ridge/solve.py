@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncotrain.federation.ridge.sums import groups
-from oncotrain.tasks import Sums
 from oncotrain.tasks.drug_response.models.spectrum import choose_penalty
+from oncotrain.tasks.drug_response.ridge.sums import groups
+from oncotrain.tasks.task import Sums
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncotrain.tasks import Sums
-
-MOST = 128
-"""Components at most: what is sent grows with their square."""
+from oncotrain.tasks.task import Sums
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,6 @@ def axes_sums(inputs: np.ndarray, components: int, seed: int) -> Sums:
         inputs: (rows, inputs) of the training rows.
         seed: Of the random matrix, the same at all sites.
     """
-    if not 1 <= components <= MOST:
-        raise ValueError(f"components must be from 1 to {MOST}, found {components}")
     rows = inputs.astype(np.float64)
     return {
         "count": np.array(float(len(rows))),
@@ -46,9 +41,14 @@ def axes_sums(inputs: np.ndarray, components: int, seed: int) -> Sums:
     }
 
 
+def add_axes_sums(parts: Sequence[Sums]) -> Sums:
+    """Sums over the union of the parts' rows."""
+    return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
 def agree_axes(parts: Sequence[Sums], seed: int) -> Axes:
     """The axes that all sites' sums imply; fewer than asked for where the inputs vary in fewer directions."""
-    sums = {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+    sums = add_axes_sums(parts)
     centre = sums["total"] / sums["count"]
     directions = _directions(len(centre), sums["product"].shape[1], seed)
     scatter = sums["product"] - np.outer(sums["total"], centre @ directions)
