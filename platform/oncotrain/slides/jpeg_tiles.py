@@ -27,19 +27,8 @@ class JpegTiles:
 
     def __init__(self, path: Path, sizes: Sequence[tuple[int, int] | None]) -> None:
         """`sizes` are (width, height) of each level, None for one that is not to be looked for."""
-        self._pages: dict[int, Any] = {}
-        try:
-            self._tiff = tifffile.TiffFile(path)
-        except (*DAMAGE, tifffile.TiffFileError):
-            return
-        try:
-            pages: list[Any] = [page for page in self._tiff.pages if _is_tiled_jpeg(page)]
-            for level, size in enumerate(sizes):
-                fitting = [page for page in pages if (page.imagewidth, page.imagelength) == size]
-                if len(fitting) == 1:
-                    self._pages[level] = fitting[0]
-        except (*DAMAGE, tifffile.TiffFileError):
-            self._pages.clear()
+        self._file = path.open("rb")
+        self._pages = _pages(path, sizes)
         largest = max((page.tilewidth * page.tilelength for page in self._pages.values()), default=1)
         self._tile = lru_cache(maxsize=max(1, CACHED // (3 * largest)))(self._decode)
 
@@ -64,17 +53,16 @@ class JpegTiles:
 
     def close(self) -> None:
         """Let go of the file."""
-        if hasattr(self, "_tiff"):
-            self._tiff.close()
+        self._file.close()
 
     def _decode(self, level: int, index: int) -> np.ndarray | None:
         page = self._pages[level]
         try:
             offset, length = page.dataoffsets[index], page.databytecounts[index]
-            self._tiff.filehandle.seek(offset)
+            self._file.seek(offset)
             # A JPEG that claims another size than its directory does not fit, before anything is decoded.
             tile: np.ndarray = imagecodecs.jpeg8_decode(
-                self._tiff.filehandle.read(length),
+                self._file.read(length),
                 tables=page.jpegtables,
                 colorspace=_COLOURS[page.photometric],
                 outcolorspace="rgb",
@@ -83,6 +71,17 @@ class JpegTiles:
         except DAMAGE:
             return None
         return tile
+
+
+def _pages(path: Path, sizes: Sequence[tuple[int, int] | None]) -> dict[int, Any]:
+    """The directory of each level that is the only grid of JPEG tiles of its size; none where the file is damaged."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pages: list[Any] = [page for page in tiff.pages if _is_tiled_jpeg(page)]
+            fitting = {size: [page for page in pages if (page.imagewidth, page.imagelength) == size] for size in sizes}
+            return {level: fitting[size][0] for level, size in enumerate(sizes) if len(fitting[size]) == 1}
+    except (*DAMAGE, tifffile.TiffFileError):
+        return {}
 
 
 def _is_tiled_jpeg(page: Any) -> bool:
