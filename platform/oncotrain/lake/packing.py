@@ -112,7 +112,7 @@ def parquet_bytes(schema: Unischema, tables: Iterable[pa.Table]) -> memoryview:
     ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-    return memoryview(stream.getvalue())
+    return memoryview(stream.getvalue()).cast("B")  # Arrow's bytes are signed, which the HDFS client refuses
 
 
 def _read(fs: fsspec.AbstractFileSystem, piece: Piece) -> pa.Table:
