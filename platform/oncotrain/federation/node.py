@@ -5,14 +5,15 @@ SuperNode would start a process for each message, with code from the coordinator
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
 from flwr.app import Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
-from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.node_pb2 import Node as NodeProto
 from flwr.proto.run_pb2 import GetRunRequest
 from flwr.supercore.inflatable.inflatable_object import (
@@ -26,6 +27,8 @@ from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_push_object_fn_protobuf,
 )
 from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
     pull_and_inflate_object_from_tree,
     push_object_contents_from_iterable,
 )
@@ -63,25 +66,19 @@ class Node:
         return answered
 
     def _answer_one(self, answer: Answer) -> bool:
-        message = self._receive()
-        if message is None:
-            return False
-        began = time.monotonic()
-        kind = message.metadata.message_type.rpartition(".")[2]
-        reply = answer(message.content, kind) if self._allowed(message.metadata.run_id) else Refusal.APP
-        content = Error(int(reply), reply.name) if isinstance(reply, Refusal) else reply
-        try:
-            self._send(Message(content, reply_to=message), time.monotonic() - began)
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.FORBIDDEN:
-                raise
-            get_logger(stage="federate").warning("the answer to %s came too late: its run is over", kind)
-        return True
-
-    def _receive(self) -> Message | None:
         pulled = self.client.PullMessages(PullMessagesRequest(node=self.proto))
         if not pulled.messages_list:
-            return None
+            return False
+        kind = pulled.messages_list[0].metadata.message_type.rpartition(".")[2]
+        with _log_if_dropped(kind):
+            message = self._receive(pulled)
+            began = time.monotonic()
+            reply = answer(message.content, kind) if self._allowed(message.metadata.run_id) else Refusal.APP
+            content = Error(int(reply), reply.name) if isinstance(reply, Refusal) else reply
+            self._send(Message(content, reply_to=message), time.monotonic() - began)
+        return True
+
+    def _receive(self, pulled: PullMessagesResponse) -> Message:
         run, tree = pulled.messages_list[0].metadata.run_id, pulled.message_object_trees[0]
         message = pull_and_inflate_object_from_tree(
             tree,
@@ -118,3 +115,21 @@ class Node:
         if self._runs[run] not in self.apps:
             get_logger(stage="federate").error("an app that this site does not allow: %s", self._runs[run])
         return self._runs[run] in self.apps
+
+
+@contextmanager
+def _log_if_dropped(kind: str) -> Iterator[None]:
+    """Go on with the next message where Flower drops this one: a run that has ended, or a part that never came.
+
+    It deletes what is not sent on for three minutes, by a coordinator that was killed or over a link that is cut, and
+    tells the other side.
+    """
+    log = get_logger(stage="federate")
+    try:
+        yield
+    except (ObjectPullError, ObjectPushError):
+        log.warning("%s is not answered: a part of it, or of the answer, did not come for three minutes", kind)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.FORBIDDEN:
+            raise
+        log.warning("%s is not answered: its run is over", kind)

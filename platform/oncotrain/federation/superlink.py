@@ -21,7 +21,7 @@ from oncotrain.federation.process import last_lines, running
 APP = Path(__file__).parent / "app"
 START_SECONDS = 120.0
 _CONNECTION = "federation"
-_NODES = "nodes.json"
+_NODES, _RUN = "nodes.json", "run"
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,17 @@ class SuperLink:
         (self.home / _NODES).write_text(json.dumps(nodes), encoding="utf-8")
 
     def submit(self, settings: Mapping[str, str]) -> int:
-        """Start a run of the app with these run settings; its number."""
+        """Start a run of the app with these run settings; its number.
+
+        An earlier one that a killed coordinator left is ended first: its sites would wait for what it did not send.
+        """
+        last = self.home / _RUN
+        if last.exists() and not self.status(int(last.read_text(encoding="utf-8"))).startswith("finished"):
+            self._flwr("stop", last.read_text(encoding="utf-8"), _CONNECTION)
         pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        return int(str(self._flwr("run", str(APP), _CONNECTION, "-c", " ".join(pairs))["run-id"]))
+        run = str(self._flwr("run", str(APP), _CONNECTION, "-c", " ".join(pairs))["run-id"])
+        last.write_text(run, encoding="utf-8")
+        return int(run)
 
     def status(self, run: int) -> str:
         """Flower's word on a run, such as ``running`` or ``finished:failed``."""
