@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
 from support.disturbed import ROUNDS, long_rounds, require_undisturbed, write_lakes
 from support.lakes import make_lake

@@ -18,7 +18,7 @@ from flwr.proto.run_pb2 import GetRunResponse, Run
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.task_identity import TaskIdentity
 
-from oncotrain.federation.node import Node
+from oncotrain.federation.wire.node import Node
 
 APP = "a" * 64
 
