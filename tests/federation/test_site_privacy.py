@@ -24,9 +24,9 @@ from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.privacy import SitePrivacyConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
+from oncotrain.federation.coordinator import rounds as rounds_module
 from oncotrain.federation.coordinator.conduct import conduct
 from oncotrain.federation.coordinator.rounds import Rounds
-from oncotrain.federation.coordinator.server import rounds as rounds_module
 from oncotrain.federation.secure.contribution import contribution
 from oncotrain.federation.secure.credentials import Credentials
 from oncotrain.federation.site import worker as worker_module
