@@ -23,6 +23,8 @@ from oncotrain.lake.snapshots import purge_copies
 from oncotrain.lake.writer import file_name, write_dataset
 from oncotrain.spark import run_tasks
 
+WITHDRAWN = "is of a patient who has withdrawn consent"
+"""Why an ingest refuses what is of one of `withdrawn`."""
 _LIST = ("landing", "withdrawn.json")
 _STONE = ".purged.json"
 
