@@ -23,7 +23,8 @@ from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import Manifest, canonical_json, dataset_versions, read_manifest
 from oncotrain.lake.names import require_slug
 from oncotrain.lake.pseudonym import Pseudonyms
-from oncotrain.lake.publish import staging, write_summary
+from oncotrain.lake.publish import write_summary
+from oncotrain.lake.staging import staging
 from oncotrain.lake.withdrawal import withdrawn
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger

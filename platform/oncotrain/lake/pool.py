@@ -22,8 +22,9 @@ from oncotrain.lake.filesystem import Lake, write_atomic
 from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import Manifest, newest_manifest
 from oncotrain.lake.packing import open_parquet, write_parquet
-from oncotrain.lake.publish import publish_dataset, staging, write_summary
+from oncotrain.lake.publish import publish_dataset, write_summary
 from oncotrain.lake.schema import decode_value
+from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import file_name, petastorm_metadata
 from oncotrain.spark import run_tasks
 
@@ -64,10 +65,18 @@ def pool(spark: SparkSession, sources: Sequence[Lake], target: Lake, name: str) 
     for site, dataset in datasets.items():
         append(dataset.lake, site, {"action": "pool", "to": target.uri, **_moved(dataset.manifest)})
     with staging(target) as staged:
+        copies = _copies(datasets, staged, features)
         with petastorm_metadata(spark, target, staged, first.schema):
-            _copy_all(spark, target, _copies(datasets, staged, features), first.schema)
+            _copy_all(spark, target, copies, first.schema)
         pooled, new = publish_dataset(
-            target, staged, name, kind=first.manifest.kind, schema=first.schema, features=features, inputs=inputs
+            target,
+            staged,
+            name,
+            files=[file_name(number) for number in range(len(copies))],
+            kind=first.manifest.kind,
+            schema=first.schema,
+            features=features,
+            inputs=inputs,
         )
     for site, dataset in datasets.items():
         append(target, site, {"action": "pooled", "from": dataset.lake.uri, **_moved(dataset.manifest)})

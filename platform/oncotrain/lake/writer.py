@@ -23,8 +23,9 @@ from oncotrain.lake.packing import (
     plan_files,
     write_packed,
 )
-from oncotrain.lake.publish import Published, publish_dataset, staging
+from oncotrain.lake.publish import Published, publish_dataset
 from oncotrain.lake.schema import arrow_schema, encode_row
+from oncotrain.lake.staging import staging
 from oncotrain.spark import run_tasks
 
 
@@ -89,7 +90,10 @@ def write_dataset(
 
         with petastorm_metadata(spark, lake, staged, schema):
             run_tasks(spark, list(enumerate(files)), write)
-        return publish_dataset(lake, staged, name, kind=kind, schema=schema, features=features, inputs=inputs)
+        names = [file_name(number) for number in range(len(files))]
+        return publish_dataset(
+            lake, staged, name, files=names, kind=kind, schema=schema, features=features, inputs=inputs
+        )
 
 
 def petastorm_metadata(spark: SparkSession, lake: Lake, staged: str, schema: Unischema) -> AbstractContextManager[None]:
