@@ -6,7 +6,7 @@ Makes a pyramid of JPEG tiles, `side` pixels square, and ingests it on `local[2]
 that were stored with OpenSlide in two processes and encodes them as the reader wants them; it starts nothing and
 stores one file each. Ways take turns; medians and ranges of the rates and medians of the CPU time are printed, and the
 same as JSON. Spark's start and its workers' imports are not counted: a small slide goes first. `worker_mib` is the
-largest resident set of any worker.
+largest resident set of any worker, `row_groups_mb` the smallest, middle and largest row group as stored.
 """
 
 import json
@@ -31,9 +31,10 @@ from pyspark.sql import SparkSession
 
 from oncotrain.config.slides import SlidesConfig
 from oncotrain.job import run_job
-from oncotrain.lake.dataset import open_dataset
+from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import apply_layout
+from oncotrain.lake.packing import read_footer
 from oncotrain.lake.schema import image
 from oncotrain.slides.ingest import ingest_slides
 from oncotrain.spark import spark_session
@@ -100,9 +101,10 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
         for number in range(times):
             found.setdefault("oncotrain", []).append(_ingest(spark, work / "lake", slide, config))
             if number == 0:
-                index = open_dataset(_lake(work / "lake"), "tiles").index(["x", "y"])
-                spots = list(zip(index["x"].tolist(), index["y"].tolist(), strict=True))
                 worker = peak.bytes
+                dataset = open_dataset(_lake(work / "lake"), "tiles")
+                index, groups = dataset.index(["x", "y"]), sorted(_row_group_bytes(dataset))
+                spots = list(zip(index["x"].tolist(), index["y"].tolist(), strict=True))
             found.setdefault("bare loop", []).append(_bare(slide, spots, tile, work / "bare"))
             if tiatoolbox:
                 found.setdefault("TIAToolbox", []).append(_tiatoolbox(slide, spots, tile, work))
@@ -124,6 +126,7 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
         "cpu_ms": cpu,
         "ratios": ratios,
         "worker_mib": worker >> 20,
+        "row_groups_mb": [round(size / 1e6, 1) for size in (groups[0], statistics.median(groups), groups[-1])],
     }
 
 
@@ -151,6 +154,12 @@ def _lake(folder: Path) -> Lake:
     lake = Lake(folder.as_uri())
     apply_layout(lake)
     return lake
+
+
+def _row_group_bytes(dataset: Dataset) -> list[int]:
+    footers = [read_footer(dataset.lake.fs, dataset.path(file)) for file in dataset.manifest.files]
+    groups = [footer.row_group(group) for footer in footers for group in range(footer.num_row_groups)]
+    return [sum(group.column(column).total_compressed_size for column in range(group.num_columns)) for group in groups]
 
 
 def _bare(slide: Path, spots: list[tuple[int, int]], tile: int, folder: Path) -> Cost:
