@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +12,7 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.lake import publish
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import Manifest, dataset_versions, newest_manifest, read_manifest
-from oncotrain.lake.publish import Published, hash_file, publish_dataset
+from oncotrain.lake.publish import Published, describe_file, hash_file, publish_dataset
 from oncotrain.lake.schema import scalar
 from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import write_part
@@ -29,10 +29,9 @@ def staged(lake: Lake, value: int) -> Iterator[str]:
         yield path
 
 
-def publish_staged(
-    lake: Lake, path: str, name: str = "samples", schema: Unischema = SCHEMA, files: Sequence[str] = (FILE,)
-) -> Published:
-    return publish_dataset(lake, path, name, files=files, kind="samples", schema=schema, features={}, inputs={})
+def publish_staged(lake: Lake, path: str, name: str = "samples") -> Published:
+    file = describe_file(lake, f"{path}/{FILE}", SCHEMA)
+    return publish_dataset(lake, path, name, files=[file], kind="samples", schema=SCHEMA, features={}, inputs={})
 
 
 def publish_value(lake: Lake, value: int) -> Manifest:
@@ -81,25 +80,28 @@ def test_two_publishers_at_once_get_a_version_each(lake: Lake, monkeypatch: pyte
     assert lake.list("_staging") == []
 
 
-def test_a_truncated_file_is_not_published(lake: Lake) -> None:
+def test_a_truncated_file_is_not_described(lake: Lake) -> None:
     with staged(lake, 1) as path:
         file = Path(path) / FILE
         file.write_bytes(file.read_bytes()[:-20])
         with pytest.raises(DataError, match=r"part-00000.parquet: is not a whole Parquet file"):
-            publish_staged(lake, path)
-    assert dataset_versions(lake, "samples") == []
+            describe_file(lake, str(file), SCHEMA)
 
 
-def test_a_file_that_was_not_written_is_missed(lake: Lake) -> None:
-    with staged(lake, 1) as path, pytest.raises(DataError, match=r"part-00001.parquet: is missing"):
-        publish_staged(lake, path, files=(FILE, "part-00001.parquet"))
-    assert dataset_versions(lake, "samples") == []
-
-
-def test_a_file_of_another_schema_is_not_published(lake: Lake) -> None:
+def test_a_file_of_another_schema_is_not_described(lake: Lake) -> None:
     other = Unischema("samples", [scalar("patient", str), scalar("value", np.int64)])
     with staged(lake, 1) as path, pytest.raises(DataError, match=r"int32.*int64"):
-        publish_staged(lake, path, schema=other)
+        describe_file(lake, f"{path}/{FILE}", other)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")])
+def test_a_file_that_is_not_what_was_written_is_not_published(lake: Lake, damage: Callable[[Path], None]) -> None:
+    with staged(lake, 1) as path:
+        file = describe_file(lake, f"{path}/{FILE}", SCHEMA)
+        damage(Path(path) / FILE)
+        with pytest.raises(DataError, match=r"part-00000.parquet: is missing, or is not what was written there"):
+            publish_dataset(lake, path, "samples", files=[file], kind="samples", schema=SCHEMA, features={}, inputs={})
+    assert dataset_versions(lake, "samples") == []
 
 
 def test_nothing_accepted_is_nothing_published(lake: Lake) -> None:

@@ -34,23 +34,23 @@ def publish_dataset(
     staged: str,
     name: str,
     *,
-    files: Sequence[str],
+    files: Sequence[FileEntry],
     kind: Kind,
     schema: Unischema,
     features: Mapping[str, Any],
     inputs: Mapping[str, str],
 ) -> Published:
-    """Publish the Parquet `files`, names in `staged`, as the next version of `name`.
+    """Publish `files`, which lie in `staged` and have the columns of `schema`, as the next version of `name`.
 
-    Every file is read back: its footer for rows, its bytes for the hash. If the newest version holds the same
-    content, that version is returned and nothing is published. Raises DataError if a file is missing, cannot be read or
-    does not have the schema's columns, or there are no rows.
+    If the newest version holds the same content, that version is returned and nothing is published. Raises DataError if
+    a file is not there, or there are no rows.
     """
     require_slug("dataset", name)
-    entries = tuple(_describe(lake, f"{staged}/{file}", schema) for file in files)
-    rows = sum(entry.rows for entry in entries)
+    rows = sum(file.rows for file in files)
     if rows == 0:
         raise DataError(f"{name}: nothing was accepted, so there are no rows to publish")
+    for file in files:
+        _require_file(lake, f"{staged}/{file.path}", file.bytes)
     lake.fs.makedirs(lake.path("curated", name), exist_ok=True)
     while True:
         newest = newest_manifest(lake, name)
@@ -58,7 +58,7 @@ def publish_dataset(
             name=name,
             kind=kind,
             rows=rows,
-            files=entries,
+            files=tuple(files),
             columns=columns_of(schema),
             features=dict(features),
             inputs=dict(inputs),
@@ -90,7 +90,11 @@ def hash_file(lake: Lake, path: str) -> str:
     return digest.hexdigest()
 
 
-def _describe(lake: Lake, path: str, schema: Unischema) -> FileEntry:
+def describe_file(lake: Lake, path: str, schema: Unischema) -> FileEntry:
+    """What a manifest says of the file at `path`, which is read back: its footer for rows, its bytes for the hash.
+
+    Raises DataError if it is no whole Parquet file, or its columns are not those of `schema`.
+    """
     footer = read_footer(lake.fs, path)
     require_schema(path, footer, schema)
     return FileEntry(
@@ -100,3 +104,8 @@ def _describe(lake: Lake, path: str, schema: Unischema) -> FileEntry:
         row_groups=tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups)),
         sha256=hash_file(lake, path),
     )
+
+
+def _require_file(lake: Lake, path: str, size: int) -> None:
+    if not lake.fs.exists(path) or lake.fs.size(path) != size:
+        raise DataError(f"{path}: is missing, or is not what was written there")
