@@ -194,8 +194,9 @@ def claimed(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
             finally:
                 Path(path).unlink()
     else:
+        file = fs.open(path, "wb", overwrite=False)
         try:
-            with fs.open(path, "wb", overwrite=False):
+            with file:
                 yield
         finally:
             fs.rm_file(path)
