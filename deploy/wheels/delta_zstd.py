@@ -1,4 +1,4 @@
-"""Lossless compression of images and label maps: horizontal differences, then Zstandard level 3.
+"""Lossless compression of images and label maps: horizontal differences, then Zstandard level 1.
 
 Neighbouring pixels are alike, so their differences compress better and nearly as fast as the pixels themselves, and
 decoding (one zstd pass, one running sum) takes about a third of the time of PNG. Differences wrap around, hence every
@@ -15,7 +15,7 @@ import numpy as np
 import zstandard
 
 MAGIC = b"DZ1\0"
-LEVEL = 3
+LEVEL = 1  # half the time of level 3 to encode, no more to decode, for 0 to 4 % more bytes of H&E
 MAX_BYTES = 1 << 30  # what a record may claim to decompress to, whatever its header says
 _CODES = {1: np.dtype("u1"), 2: np.dtype("<u2"), 3: np.dtype("<i4")}
 _DTYPES = {dtype: code for code, dtype in _CODES.items()}

@@ -24,7 +24,7 @@ from oncotrain.job import run_job
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import apply_layout
-from oncotrain.lake.publish import staging
+from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import write_dataset, write_part
 from oncotrain.spark import spark_session
 from oncotrain.tasks import Plan, create_task

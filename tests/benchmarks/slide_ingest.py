@@ -4,8 +4,9 @@
 
 Makes a pyramid of JPEG tiles, `side` pixels square, and ingests it on `local[2]`. The bare loop reads the very tiles
 that were stored with OpenSlide in two processes and encodes them as the reader wants them; it starts nothing and
-stores one file each. Ways take turns, medians and ranges are printed, and the same as JSON. Spark's start and its
-workers' imports are not counted: a small slide goes first. `worker_mib` is the largest resident set of any worker.
+stores one file each. Ways take turns; medians and ranges of the rates and medians of the CPU time are printed, and the
+same as JSON. Spark's start and its workers' imports are not counted: a small slide goes first. `worker_mib` is the
+largest resident set of any worker, `row_groups_mb` the smallest, middle and largest row group as stored.
 """
 
 import json
@@ -13,11 +14,13 @@ import multiprocessing
 import shutil
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import openslide
@@ -28,15 +31,24 @@ from pyspark.sql import SparkSession
 
 from oncotrain.config.slides import SlidesConfig
 from oncotrain.job import run_job
-from oncotrain.lake.dataset import open_dataset
+from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import apply_layout
+from oncotrain.lake.packing import read_footer
 from oncotrain.lake.schema import image
 from oncotrain.slides.ingest import ingest_slides
 from oncotrain.spark import spark_session
 
 TIATOOLBOX = "2.1.3"
 PROCESSES = 2
+
+
+class Cost(NamedTuple):
+    """What a way took."""
+
+    seconds: float
+    cpu: float
+    """Seconds, of all its processes."""
 
 
 class Peak:
@@ -84,38 +96,58 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
     slide = write_large_slide(work / f"slide-{side}.svs", side)
     spark, config = spark_session("slide_ingest"), SlidesConfig(spacing=0.25, tile=tile, classes=())
     _ingest(spark, work / "warm", write_large_slide(work / "small.svs", 4096), config)
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[Cost]] = {}
     with Peak() as peak:
         for number in range(times):
-            rows, seconds = _ingest(spark, work / "lake", slide, config)
-            found.setdefault("oncotrain", []).append(rows / seconds)
+            found.setdefault("oncotrain", []).append(_ingest(spark, work / "lake", slide, config))
             if number == 0:
-                index = open_dataset(_lake(work / "lake"), "tiles").index(["x", "y"])
-                spots = list(zip(index["x"].tolist(), index["y"].tolist(), strict=True))
                 worker = peak.bytes
-            found.setdefault("bare loop", []).append(rows / _bare(slide, spots, tile, work / "bare"))
+                dataset = open_dataset(_lake(work / "lake"), "tiles")
+                index, groups = dataset.index(["x", "y"]), sorted(_row_group_bytes(dataset))
+                spots = list(zip(index["x"].tolist(), index["y"].tolist(), strict=True))
+            found.setdefault("bare loop", []).append(_bare(slide, spots, tile, work / "bare"))
             if tiatoolbox:
-                found.setdefault("TIAToolbox", []).append(rows / _tiatoolbox(slide, spots, tile, work))
-    print("| way | tiles/s | range |\n|---|---|---|")
-    for way, rates in found.items():
-        print(f"| {way} | {statistics.median(rates):.0f} | {min(rates):.0f} to {max(rates):.0f} |")
+                found.setdefault("TIAToolbox", []).append(_tiatoolbox(slide, spots, tile, work))
+    rates = {way: [len(spots) / cost.seconds for cost in costs] for way, costs in found.items()}
+    cpu = {way: [1e3 * cost.cpu / len(spots) for cost in costs] for way, costs in found.items()}
+    print("| way | tiles/s | range | CPU ms a tile |\n|---|---|---|---|")
+    for way, of_way in rates.items():
+        spread = f"{min(of_way):.0f} to {max(of_way):.0f}"
+        print(f"| {way} | {statistics.median(of_way):.0f} | {spread} | {statistics.median(cpu[way]):.1f} |")
     ratios = {
-        f"over {way}": round(statistics.median(np.divide(found["oncotrain"], rates)), 2)
-        for way, rates in found.items()
+        f"over {way}": round(statistics.median(np.divide(rates["oncotrain"], of_way)), 2)
+        for way, of_way in rates.items()
         if way != "oncotrain"
     }
-    return {"side": side, "tiles": len(spots), "rates": found, "ratios": ratios, "worker_mib": worker >> 20}
+    return {
+        "side": side,
+        "tiles": len(spots),
+        "rates": rates,
+        "cpu_ms": cpu,
+        "ratios": ratios,
+        "worker_mib": worker >> 20,
+        "row_groups_mb": [round(size / 1e6, 1) for size in (groups[0], statistics.median(groups), groups[-1])],
+    }
 
 
-def _ingest(spark: SparkSession, folder: Path, slide: Path, config: SlidesConfig) -> tuple[int, float]:
-    """Rows and seconds of the whole job, into a new lake."""
+def _ingest(spark: SparkSession, folder: Path, slide: Path, config: SlidesConfig) -> Cost:
+    """Of the whole job, into a new lake."""
     shutil.rmtree(folder, ignore_errors=True)
     manifest = slide.with_suffix(".csv")
     manifest.write_text(f"slide,patient\n{slide.name},P\n")
     lake = _lake(folder)
-    began = time.perf_counter()
-    summary = ingest_slides(spark, lake, "site", manifest, config)
-    return int(summary["rows"]), time.perf_counter() - began
+    began, used = time.perf_counter(), _cpu()
+    ingest_slides(spark, lake, "site", manifest, config)
+    return Cost(time.perf_counter() - began, _cpu() - used)
+
+
+def _cpu() -> float:
+    """CPU seconds so far of this process and of all below it, those that have ended too."""
+    used = 0.0
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with suppress(psutil.Error):
+            used += sum(process.cpu_times()[:4])
+    return used
 
 
 def _lake(folder: Path) -> Lake:
@@ -124,9 +156,17 @@ def _lake(folder: Path) -> Lake:
     return lake
 
 
-def _bare(slide: Path, spots: list[tuple[int, int]], tile: int, folder: Path) -> float:
+def _row_group_bytes(dataset: Dataset) -> list[int]:
+    footers = [read_footer(dataset.lake.fs, dataset.path(file)) for file in dataset.manifest.files]
+    groups = [footer.row_group(group) for footer in footers for group in range(footer.num_row_groups)]
+    return [sum(group.column(column).total_compressed_size for column in range(group.num_columns)) for group in groups]
+
+
+def _bare(slide: Path, spots: list[tuple[int, int]], tile: int, folder: Path) -> Cost:
     folder.mkdir(exist_ok=True)
-    return _side_by_side(lambda part: _read_and_encode(slide, spots[part::PROCESSES], tile, folder / f"{part}.bin"))
+    used = _cpu()
+    seconds = _side_by_side(lambda part: _read_and_encode(slide, spots[part::PROCESSES], tile, folder / f"{part}.bin"))
+    return Cost(seconds, _cpu() - used)
 
 
 def _side_by_side(work: Callable[[int], None]) -> float:
@@ -155,18 +195,17 @@ def _read_and_encode(slide: Path, spots: list[tuple[int, int]], tile: int, targe
             file.write(codec.encode(field, np.asarray(source.read_region((x, y), 0, (tile, tile)).convert("RGB"))))
 
 
-def _tiatoolbox(slide: Path, spots: list[tuple[int, int]], tile: int, work: Path) -> float:
-    """Seconds that two of its processes take, as they say themselves, their imports aside."""
+def _tiatoolbox(slide: Path, spots: list[tuple[int, int]], tile: int, work: Path) -> Cost:
+    """Of two of its processes, as they say themselves, their imports aside."""
     (work / "spots.json").write_text(json.dumps(spots))
     script = Path(__file__).with_name("tiatoolbox_patches.py")
-    command = ["uv", "run", "--isolated", "--no-project", "--with", f"tiatoolbox=={TIATOOLBOX}", str(script)]
+    uv = [str(Path(sys.executable).with_name("uv")), "run", "--quiet", "--isolated", "--no-project", "--python", "3.11"]
     options = [str(slide), str(work / "spots.json"), str(tile), str(work / "patches")]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    command = [*uv, "--with", f"tiatoolbox=={TIATOOLBOX}", str(script), *options]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Cost(*map(float, done.stdout.splitlines()[-1].split()))
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
     typer.run(main)

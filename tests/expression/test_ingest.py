@@ -15,6 +15,7 @@ from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.pseudonym import pseudonymize, site_key
 from oncotrain.lake.quarantine import list_refused
+from oncotrain.lake.withdrawal import WITHDRAWN, withdraw
 from support.lakes import make_lake
 from support.tables import GENES, SAMPLES, Tables
 
@@ -137,6 +138,20 @@ def test_a_response_for_an_unknown_sample_is_refused_with_its_reason(
     tables.response.loc[len(tables.response)] = ["STRANGE", "A", 1, 0.5]
     assert ingest(tables.write())["responses"] == 14
     assert reasons(lake) == {named(lake, "STRANGE"): "has 1 responses but is not in the samples table"}
+
+
+def test_samples_of_a_patient_who_withdrew_do_not_come_back(
+    spark: SparkSession, ingest: Ingest, tables: Tables, lake: Lake
+) -> None:
+    ingest(tables.write())
+    patient = pseudonymize(site_key(lake), "patient", "PATIENT-1")
+    withdraw(spark, lake, "chu-grenoble", patient)
+    assert ingest(tables.write())["rows"] == 5
+    tables.response["LN_IC50"] += 1
+    summary = ingest(tables.write())
+    assert (summary["rows"], summary["responses"], summary["quarantined"]) == (5, 10, 2)
+    assert reasons(lake) == {named(lake, f"SAMPLE-{number}"): WITHDRAWN for number in (2, 3)}
+    assert patient not in set(open_dataset(lake, "samples").index(["patient"])["patient"])
 
 
 def test_corrected_inputs_leave_quarantine(ingest: Ingest, tables: Tables, lake: Lake) -> None:

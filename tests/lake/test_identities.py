@@ -13,8 +13,8 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.lake import identities
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.identities import Finding, Needles, read_needles, search_lake
-from oncotrain.lake.publish import staging
 from oncotrain.lake.schema import image, scalar
+from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import write_dataset, write_part
 
 

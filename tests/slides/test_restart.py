@@ -74,6 +74,7 @@ def test_killed_at_any_moment_the_dataset_comes_out_the_same(spark: SparkSession
     assert summary["version"] == "v0001"
     assert summary["reused"] == 4  # the last two jobs found all parts
     assert [summary[key] for key in ("accepted", "rows")] == [expected[key] for key in ("accepted", "rows")]
+    assert lakes[1].list("_staging") == []
     manifests = [open_dataset(lake, "tiles").manifest for lake in lakes]
     assert manifests[0].sha256 == manifests[1].sha256
     slide = pseudonymize(site_key(lakes[0]), "slide", f"{SITE}-S26-0001.svs")

@@ -9,8 +9,8 @@ from pyspark.sql import SparkSession
 
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import Manifest
-from oncotrain.lake.publish import staging
 from oncotrain.lake.schema import image, scalar, vector
+from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import write_dataset, write_part
 
 KEYS = [scalar("site", str), scalar("patient", str), scalar("cohort", str), scalar("part", str)]

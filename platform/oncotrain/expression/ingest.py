@@ -15,7 +15,7 @@ from oncotrain.expression.matrix import ExpressionMatrix, open_matrix
 from oncotrain.expression.parts import PART_BYTES, PartWriter, constant_genes
 from oncotrain.expression.refusal import Refusal, record_refusals
 from oncotrain.expression.response import read_responses
-from oncotrain.expression.samples import match_profiles, match_responses, read_roster
+from oncotrain.expression.samples import Roster, leave_out, match_profiles, match_responses, read_roster
 from oncotrain.expression.schema import samples_schema
 from oncotrain.expression.source import hash_source
 from oncotrain.lake.filesystem import Lake
@@ -23,7 +23,9 @@ from oncotrain.lake.layout import require_layout
 from oncotrain.lake.manifest import Manifest, canonical_json, dataset_versions, read_manifest
 from oncotrain.lake.names import require_slug
 from oncotrain.lake.pseudonym import Pseudonyms
-from oncotrain.lake.publish import staging, write_summary
+from oncotrain.lake.publish import write_summary
+from oncotrain.lake.staging import staging
+from oncotrain.lake.withdrawal import withdrawn
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
 from oncotrain.spark import run_tasks
@@ -76,7 +78,8 @@ def ingest_expression(
         log.info("inputs are those of %s/%s: nothing to do", name, newest.version)
         return _summary(newest, site, unchanged=True)
 
-    selection = _select(expression, samples, response, config, site, pseudonyms)
+    roster = leave_out(read_roster(samples, config, site, pseudonyms), withdrawn(lake))
+    selection = _select(expression, roster, response, config, pseudonyms)
     pseudonyms.save()
     matrix, genes = selection.matrix, selection.genes
     log.info("%d profiles of %d genes, %s", len(matrix.samples), len(matrix.genes), matrix.orientation)
@@ -107,10 +110,9 @@ def ingest_expression(
 
 
 def _select(
-    expression: str, samples: str, response: str, config: ExpressionConfig, site: str, pseudonyms: Pseudonyms
+    expression: str, roster: Roster, response: str, config: ExpressionConfig, pseudonyms: Pseudonyms
 ) -> Selection:
     """Match the three tables; only names are read of the matrix."""
-    roster = read_roster(samples, config, site, pseudonyms)
     responses = read_responses(response, config.response, config.columns)
     matrix = open_matrix(expression, config.orientation, roster.known)
     genes = resolve_genes(matrix.genes, config.genes, expression)

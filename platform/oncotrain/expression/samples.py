@@ -1,7 +1,7 @@
 """Which samples a site brings: the rows of its samples table, under pseudonyms, with clinical values and responses."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from oncotrain.expression.schema import clinical_column
 from oncotrain.expression.tables import read_table
 from oncotrain.lake.names import slug
 from oncotrain.lake.pseudonym import Pseudonyms
+from oncotrain.lake.withdrawal import WITHDRAWN
 
 _PARTS = ("train", "test")
 
@@ -64,6 +65,17 @@ def read_roster(path: str, config: ExpressionConfig, site: str, pseudonyms: Pseu
             **{clinical_column(name): values[row] for name, values in clinical.items()},
         }
     return Roster(known, records, list(dict.fromkeys(refused)))
+
+
+def leave_out(roster: Roster, gone: Collection[str]) -> Roster:
+    """The roster with the samples of the patients (pseudonyms) in `gone`, who have withdrawn consent, refused."""
+    records = {sample: record for sample, record in roster.records.items() if record["patient"] not in gone}
+    refused = [
+        Refusal(f"sample {record['sample']}", WITHDRAWN)
+        for sample, record in roster.records.items()
+        if sample not in records
+    ]
+    return Roster(roster.known, records, [*roster.refused, *refused])
 
 
 def match_profiles(

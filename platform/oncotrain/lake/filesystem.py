@@ -181,6 +181,42 @@ def exclusive(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def claimed(fs: fsspec.AbstractFileSystem, path: str) -> Iterator[None]:
+    """Hold the new file `path`, which tells others that this process lives (`is_claimed`); it is removed on leaving."""
+    if isinstance(fs, LocalFileSystem):
+        unseen = Path(path).with_name(f".{Path(path).name}")
+        with unseen.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            unseen.rename(path)
+            try:
+                yield
+            finally:
+                Path(path).unlink()
+    else:
+        file = fs.open(path, "wb", overwrite=False)
+        try:
+            with file:
+                yield
+        finally:
+            fs.rm_file(path)
+
+
+def is_claimed(fs: fsspec.AbstractFileSystem, path: str) -> bool:
+    """Whether a process holds `path` by `claimed`; in HDFS, one that died does so for another minute."""
+    try:
+        if isinstance(fs, LocalFileSystem):
+            with Path(path).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        else:
+            fs.open(path, "ab").close()
+    except (BlockingIOError, FileExistsError, PermissionError):
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
 def _lease(fs: fsspec.AbstractFileSystem, path: str) -> BinaryIO:
     """`path` opened to append, which the NameNode grants to one client at a time."""
     deadline = time.monotonic() + _LEASE_PATIENCE

@@ -20,10 +20,11 @@ from oncotrain.lake.audit import append
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake, write_atomic
 from oncotrain.lake.layout import require_layout
-from oncotrain.lake.manifest import Manifest, newest_manifest
+from oncotrain.lake.manifest import FileEntry, Manifest, newest_manifest
 from oncotrain.lake.packing import open_parquet, write_parquet
-from oncotrain.lake.publish import publish_dataset, staging, write_summary
+from oncotrain.lake.publish import describe_file, publish_dataset, write_summary
 from oncotrain.lake.schema import decode_value
+from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import file_name, petastorm_metadata
 from oncotrain.spark import run_tasks
 
@@ -65,9 +66,16 @@ def pool(spark: SparkSession, sources: Sequence[Lake], target: Lake, name: str) 
         append(dataset.lake, site, {"action": "pool", "to": target.uri, **_moved(dataset.manifest)})
     with staging(target) as staged:
         with petastorm_metadata(spark, target, staged, first.schema):
-            _copy_all(spark, target, _copies(datasets, staged, features), first.schema)
+            files = _copy_all(spark, target, _copies(datasets, staged, features), first.schema)
         pooled, new = publish_dataset(
-            target, staged, name, kind=first.manifest.kind, schema=first.schema, features=features, inputs=inputs
+            target,
+            staged,
+            name,
+            files=files,
+            kind=first.manifest.kind,
+            schema=first.schema,
+            features=features,
+            inputs=inputs,
         )
     for site, dataset in datasets.items():
         append(target, site, {"action": "pooled", "from": dataset.lake.uri, **_moved(dataset.manifest)})
@@ -133,19 +141,19 @@ def _renumbering(own: Mapping[str, Any], pooled: Mapping[str, Any]) -> np.ndarra
     return np.array([positions[drug] for drug in own["drugs"]], np.int32)
 
 
-def _copy_all(spark: SparkSession, target: Lake, copies: Sequence[_Copy], schema: Unischema) -> None:
-    def copy(one: _Copy) -> str:
+def _copy_all(spark: SparkSession, target: Lake, copies: Sequence[_Copy], schema: Unischema) -> list[FileEntry]:
+    def copy(one: _Copy) -> FileEntry:
         data = one.source.fs.cat_file(one.path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 != one.sha256:
+            raise DataError(f"{one.path}: its SHA-256 is {sha256}, the manifest says {one.sha256}; nothing was pooled")
         if one.drugs is None:
             write_atomic(target.fs, one.target, data)
         else:
             _write_with_drugs(target, one.target, data, schema, one.drugs)
-        return hashlib.sha256(data).hexdigest()
+        return describe_file(target, one.target, schema)
 
-    found = run_tasks(spark, copies, copy)
-    for one, sha256 in zip(copies, found, strict=True):
-        if sha256 != one.sha256:
-            raise DataError(f"{one.path}: its SHA-256 is {sha256}, the manifest says {one.sha256}; nothing was pooled")
+    return run_tasks(spark, copies, copy)
 
 
 def _write_with_drugs(target: Lake, path: str, data: bytes, schema: Unischema, drugs: np.ndarray) -> None:

@@ -5,9 +5,7 @@ A crash leaves no half dataset. Of two publishers at once each gets a version of
 
 import hashlib
 import json
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,7 +14,6 @@ from petastorm.unischema import Unischema
 from oncotrain import __version__
 from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import Lake, rename_new, write_atomic
-from oncotrain.lake.layout import STAGING, require_layout
 from oncotrain.lake.manifest import MANIFEST, FileEntry, Kind, Manifest, newest_manifest
 from oncotrain.lake.names import next_version, require_slug
 from oncotrain.lake.packing import read_footer, require_schema
@@ -32,44 +29,28 @@ class Published(NamedTuple):
     new: bool
 
 
-@contextmanager
-def staging(lake: Lake) -> Iterator[str]:
-    """A fresh directory (its path inside the filesystem), removed on leaving unless it was renamed away.
-
-    Raises UserError if the lake is not laid out.
-    """
-    require_layout(lake)
-    path = lake.path(STAGING, uuid.uuid4().hex)
-    lake.fs.makedirs(path)
-    try:
-        yield path
-    finally:
-        if lake.fs.exists(path):
-            lake.fs.rm(path, recursive=True)
-
-
 def publish_dataset(
     lake: Lake,
     staged: str,
     name: str,
     *,
+    files: Sequence[FileEntry],
     kind: Kind,
     schema: Unischema,
     features: Mapping[str, Any],
     inputs: Mapping[str, str],
 ) -> Published:
-    """Publish the Parquet files in `staged` as the next version of `name`.
+    """Publish `files`, which lie in `staged` and have the columns of `schema`, as the next version of `name`.
 
-    Every file is read back: its footer for rows, its bytes for the hash. If the newest version holds the same
-    content, that version is returned and nothing is published. Raises DataError if a file cannot be read, does not
-    have the schema's columns, or there are no rows.
+    If the newest version holds the same content, that version is returned and nothing is published. Raises DataError if
+    a file is not there, or there are no rows.
     """
     require_slug("dataset", name)
-    paths = sorted(str(path) for path in lake.fs.ls(staged, detail=False) if str(path).endswith(".parquet"))
-    files = tuple(_describe(lake, path, schema) for path in paths)
     rows = sum(file.rows for file in files)
     if rows == 0:
         raise DataError(f"{name}: nothing was accepted, so there are no rows to publish")
+    for file in files:
+        _require_file(lake, f"{staged}/{file.path}", file.bytes)
     lake.fs.makedirs(lake.path("curated", name), exist_ok=True)
     while True:
         newest = newest_manifest(lake, name)
@@ -77,7 +58,7 @@ def publish_dataset(
             name=name,
             kind=kind,
             rows=rows,
-            files=files,
+            files=tuple(files),
             columns=columns_of(schema),
             features=dict(features),
             inputs=dict(inputs),
@@ -109,7 +90,11 @@ def hash_file(lake: Lake, path: str) -> str:
     return digest.hexdigest()
 
 
-def _describe(lake: Lake, path: str, schema: Unischema) -> FileEntry:
+def describe_file(lake: Lake, path: str, schema: Unischema) -> FileEntry:
+    """What a manifest says of the file at `path`, which is read back: its footer for rows, its bytes for the hash.
+
+    Raises DataError if it is no whole Parquet file, or its columns are not those of `schema`.
+    """
     footer = read_footer(lake.fs, path)
     require_schema(path, footer, schema)
     return FileEntry(
@@ -119,3 +104,8 @@ def _describe(lake: Lake, path: str, schema: Unischema) -> FileEntry:
         row_groups=tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups)),
         sha256=hash_file(lake, path),
     )
+
+
+def _require_file(lake: Lake, path: str, size: int) -> None:
+    if not lake.fs.exists(path) or lake.fs.size(path) != size:
+        raise DataError(f"{path}: is missing, or is not what was written there")

@@ -19,7 +19,7 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset
 from oncotrain.lake.filesystem import Lake, rename_new, write_atomic
 from oncotrain.lake.names import require_slug
-from oncotrain.lake.publish import staging
+from oncotrain.lake.staging import staging
 
 __all__ = [
     "DeclaredRule",

@@ -18,11 +18,13 @@ from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake, exclusive
 from oncotrain.lake.manifest import Manifest, dataset_versions
 from oncotrain.lake.packing import open_parquet, write_parquet
-from oncotrain.lake.publish import staging
 from oncotrain.lake.snapshots import purge_copies
+from oncotrain.lake.staging import staging
 from oncotrain.lake.writer import file_name, write_dataset
 from oncotrain.spark import run_tasks
 
+WITHDRAWN = "is of a patient who has withdrawn consent"
+"""Why an ingest refuses what is of one of `withdrawn`."""
 _LIST = ("landing", "withdrawn.json")
 _STONE = ".purged.json"
 

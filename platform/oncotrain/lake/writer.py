@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import Lake, write_atomic
 from oncotrain.lake.layout import STAGING
-from oncotrain.lake.manifest import Kind
+from oncotrain.lake.manifest import FileEntry, Kind
 from oncotrain.lake.packing import (
     FILE_BYTES,
     ROW_GROUP_BYTES,
@@ -23,8 +23,9 @@ from oncotrain.lake.packing import (
     plan_files,
     write_packed,
 )
-from oncotrain.lake.publish import Published, publish_dataset, staging
+from oncotrain.lake.publish import Published, describe_file, publish_dataset
 from oncotrain.lake.schema import arrow_schema, encode_row
+from oncotrain.lake.staging import staging
 from oncotrain.spark import run_tasks
 
 
@@ -83,13 +84,17 @@ def write_dataset(
         if not files:
             raise DataError(f"{name}: nothing was accepted, so there are no rows to publish")
 
-        def write(task: tuple[int, FilePlan]) -> None:
+        def write(task: tuple[int, FilePlan]) -> FileEntry:
             number, plan = task
-            write_packed(lake.fs, plan, f"{staged}/{file_name(number)}", schema)
+            target = f"{staged}/{file_name(number)}"
+            write_packed(lake.fs, plan, target, schema)
+            return describe_file(lake, target, schema)
 
         with petastorm_metadata(spark, lake, staged, schema):
-            run_tasks(spark, list(enumerate(files)), write)
-        return publish_dataset(lake, staged, name, kind=kind, schema=schema, features=features, inputs=inputs)
+            written = run_tasks(spark, list(enumerate(files)), write)
+        return publish_dataset(
+            lake, staged, name, files=written, kind=kind, schema=schema, features=features, inputs=inputs
+        )
 
 
 def petastorm_metadata(spark: SparkSession, lake: Lake, staged: str, schema: Unischema) -> AbstractContextManager[None]:

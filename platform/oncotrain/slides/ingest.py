@@ -21,7 +21,7 @@ from oncotrain.lake.manifest import dataset_versions, read_manifest
 from oncotrain.lake.pseudonym import Pseudonyms
 from oncotrain.lake.publish import write_summary
 from oncotrain.lake.quarantine import accept, refuse
-from oncotrain.lake.withdrawal import withdrawn
+from oncotrain.lake.withdrawal import WITHDRAWN, withdrawn
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
 from oncotrain.slides.delivery import Refused, read_delivery
@@ -29,8 +29,6 @@ from oncotrain.slides.state import Output, SlideState
 from oncotrain.slides.tiles import features, tile_schema
 from oncotrain.slides.work import SlideWork, survey_slide, write_range
 from oncotrain.spark import run_tasks
-
-WITHDRAWN = "is of a patient who has withdrawn consent"
 
 
 def ingest_slides(
