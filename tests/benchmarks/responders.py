@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
+from icb_tables import write_icb_tables
 
 from oncotrain.config import load_yaml
 from oncotrain.config.expression import ExpressionConfig
@@ -31,7 +31,6 @@ from oncotrain.tasks.drug_response.models.responder import Responder
 from oncotrain.tasks.drug_response.models.ridge import Ridge
 from oncotrain.tasks.drug_response.response import response_matrix
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "drug_response" / "patients_icb"
 CONFIG = Path(__file__).parents[2] / "jobs" / "configs" / "ingest_icb.yaml"
 FIGURES = ("auroc", "auprc", "brier", "calibration_error")
 MODELS: dict[str, Model] = {
@@ -63,20 +62,10 @@ def main(work: Annotated[Path, typer.Option(help="where lake and tables are made
 
 
 def _ingested(work: Path) -> Dataset:
-    work.mkdir(parents=True, exist_ok=True)
     lake = Lake((work / "lake").resolve().as_uri())
     apply_layout(lake)
-    scores = [
-        pd.read_csv(DATA / f"signatures_{kind}.csv.gz", index_col=0).add_prefix(f"{kind}:")
-        for kind in ("ssgsea", "mean")
-    ]
-    pd.concat(scores, axis=1).rename_axis("sample").reset_index().to_parquet(work / "scores.parquet", index=False)
-    patients = pd.read_csv(DATA / "clinical_response.csv", dtype=str)
-    patients["log_tmb"] = np.log1p(pd.to_numeric(patients["TMB"], errors="coerce"))
-    patients["ICI"] = "checkpoint inhibitor"
-    patients.to_csv(work / "patients.csv", index=False)
-    paths = [str(work / name) for name in ("scores.parquet", "patients.csv", "patients.csv")]
-    ingest_expression(spark_session("responders"), lake, "icb", *paths, load_yaml(CONFIG, ExpressionConfig))
+    tables = write_icb_tables(work)
+    ingest_expression(spark_session("responders"), lake, "icb", *tables, load_yaml(CONFIG, ExpressionConfig))
     return open_dataset(lake, "samples")
 
 
