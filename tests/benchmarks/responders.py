@@ -23,7 +23,7 @@ from oncotrain.lake.layout import apply_layout
 from oncotrain.lake.split import make_split
 from oncotrain.spark import spark_session
 from oncotrain.tasks import create_task
-from oncotrain.tasks.drug_response.binary_metrics import binary_figures, binary_sums
+from oncotrain.tasks.drug_response.binary_metrics import METRICS, binary_figures, binary_sums, merge_sums
 from oncotrain.tasks.drug_response.models.boosting import Boosting
 from oncotrain.tasks.drug_response.models.model import Model
 from oncotrain.tasks.drug_response.models.naive import Mean
@@ -32,7 +32,6 @@ from oncotrain.tasks.drug_response.models.ridge import Ridge
 from oncotrain.tasks.drug_response.response import response_matrix
 
 CONFIG = Path(__file__).parents[2] / "jobs" / "configs" / "ingest_icb.yaml"
-FIGURES = ("auroc", "auprc", "brier", "calibration_error")
 MODELS: dict[str, Model] = {
     "share of responders": Mean(of="drug"),
     "share by cancer": Mean(of="drug and group", group="cancer"),
@@ -86,13 +85,13 @@ def _table(dataset: Dataset, rules: dict[str, SplitRule]) -> dict[str, Any]:
         for model, config in MODELS.items():
             predicted = np.clip(config.fit(plan, train)(test)[:, 0], 0, 1)
             parts.setdefault(model, []).append((true, predicted))
-    print("| model | AUROC, mean | weighted | " + " | ".join(FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 3))
+    print("| model | AUROC, mean | weighted | " + " | ".join(METRICS) + " |\n|" + "---|" * (len(METRICS) + 3))
     table = {}
     for model, made in parts.items():
         each = np.array([binary_figures(binary_sums(*part))["auroc"] for part in made])
         sizes = np.array([len(true) for true, _ in made])
         sums = [binary_sums(*part) for part in made]
-        all_patients = binary_figures({key: np.sum([part[key] for part in sums], axis=0) for key in sums[0]})
+        all_patients = binary_figures(merge_sums(sums))
         table[model] = {"auroc_mean": each.mean(), "auroc_weighted": each @ sizes / sizes.sum(), **all_patients}
         print(f"| {model} | " + " | ".join(f"{value:.3f}" for value in table[model].values()) + " |", flush=True)
     return table
