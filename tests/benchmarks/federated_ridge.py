@@ -2,7 +2,9 @@
 
     python tests/benchmarks/federated_ridge.py --work DIR [--components 128] [--floor 5]
 
-It is of GDSC2 alone, each drug with Gram matrices of its own. The sums are those that sites would send; they are computed here in one process, without messages. Test lines are those
+It is of GDSC2 alone, each drug with Gram matrices of its own.
+
+The sums are those that sites would send; they are computed here in one process, without messages. Test lines are those
 of fold 0 at each site. Bytes are those of the arrays.
 """
 

@@ -119,6 +119,7 @@ def write_samples(
     noise: float = 0.1,
     responders: Callable[[np.ndarray], np.ndarray] | None = None,
     missing: Collection[str] = (),
+    leak: bool = False,
     row_group_patients: int = 8,
     seed: int = 0,
     name: str = "samples",
@@ -127,7 +128,8 @@ def write_samples(
 
     The weights are those of the drug's name, so that sites agree on the signal. Each (sample, drug) pair is observed
     with probability `observed`, and one at least. Every third patient is declared test. `responders` makes classes (0
-    or 1) of the numbers; `missing` are clinical columns that the site does not record.
+    or 1) of the numbers; `missing` are clinical columns that the site does not record; with a `leak` the first gene
+    holds the response to the first drug, where it is known.
     """
     rng = np.random.default_rng(seed)
     drugs = sorted(drugs)
@@ -140,6 +142,8 @@ def write_samples(
         response = weights[indices] @ expression / np.sqrt(genes) + noise * rng.normal(size=len(indices))
         if responders is not None:
             response = responders(response)
+        if leak and indices[0] == 0:
+            expression[0] = response[0]
         clinical = {
             "sex": None if patient % 5 == 4 else ("female", "male")[patient % 2],
             "age": None if patient % 7 == 6 else float(40 + patient % 30),

@@ -1,6 +1,7 @@
 """The drug response task: the response of every sample to every drug, trained on the pairs that were observed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from oncotrain.tasks.drug_response.config import DrugResponseConfig
 from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
 from oncotrain.tasks.drug_response.holdout import Keep
 from oncotrain.tasks.drug_response.inputs import input_matrix
+from oncotrain.tasks.drug_response.leaks import copied_genes, near_duplicates
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.model import FrozenRidge, ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
@@ -20,7 +22,7 @@ from oncotrain.tasks.drug_response.outcome import create_outcome
 from oncotrain.tasks.drug_response.picture import scatter
 from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.drug_response.ridge.fits import ridge_fits
-from oncotrain.tasks.task import Fit, Plan, Row, Sums
+from oncotrain.tasks.task import Fit, Plan, Row, Rows, Sums
 
 
 def create(settings: Mapping[str, Any], source: str) -> "DrugResponse":
@@ -50,6 +52,13 @@ class DrugResponse:
 
     def adapt(self, features: Mapping[str, Any], agreed: Mapping[str, Any]) -> Callable[[Row], Row]:
         return row_adapter(self.contract(features), agreed)
+
+    def leaks(self, contract: Mapping[str, Any], train: Rows, test: Rows) -> Sequence[str]:
+        moments = training_moments(contract, train())
+        if not moments["pairs"].any():
+            return ()
+        plan = make_plan(contract, moments)
+        return [*copied_genes(plan, chain(train(), test())), *near_duplicates(plan, train(), test())]
 
     def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
         return training_moments(contract, rows)
