@@ -148,7 +148,7 @@ def _ingest(spark: SparkSession, folder: Path, matrix: Path) -> float:
 
 def _bare(matrix: Path, target: Path) -> float:
     began = time.perf_counter()
-    pq.write_table(pc.read_csv(matrix, read_options=pc.ReadOptions(block_size=8 << 20)), target)
+    pq.write_table(pc.read_csv(matrix, read_options=pc.ReadOptions(block_size=32 << 20)), target)
     return time.perf_counter() - began
 
 
