@@ -7,7 +7,7 @@ import typer
 
 from oncotrain.config import load_yaml
 from oncotrain.config.training import RunConfig, with_train
-from oncotrain.federation.site import take_part
+from oncotrain.federation.site.site import take_part
 from oncotrain.job import run_job
 from oncotrain.lake.filesystem import Lake
 from oncotrain.spark import spark_session

@@ -7,7 +7,7 @@ import typer
 
 from oncotrain.config import load_yaml
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import federate
+from oncotrain.federation.coordinator.server import federate
 from oncotrain.job import run_job
 from oncotrain.lake.filesystem import Lake
 

@@ -21,10 +21,10 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore.task_identity import TaskIdentity
 
-from oncotrain.federation.blocks import pack
-from oncotrain.federation.parcel import ARRAYS, Parcel, parameters_of, to_records
-from oncotrain.federation.sites import Sites
-from oncotrain.federation.updates import Updates
+from oncotrain.federation.coordinator.sites import Sites
+from oncotrain.federation.strategies.updates import Updates
+from oncotrain.federation.wire.blocks import pack
+from oncotrain.federation.wire.parcel import ARRAYS, Parcel, parameters_of, to_records
 from oncotrain.job import run_job
 
 LAYERS = 10

@@ -26,13 +26,13 @@ import typer
 from flwr.app import RecordDict
 from flwr.cli.build import build_fab_from_disk
 
-from oncotrain.federation import blocks, parcel, superlink
-from oncotrain.federation.connection import joined
-from oncotrain.federation.coordinator import Coordinator, coordinator, prepare
-from oncotrain.federation.flower import environment, executable
+from oncotrain.federation.coordinator.server import Coordinator, coordinator, prepare
 from oncotrain.federation.local import enroll, key_of
 from oncotrain.federation.process import running
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire import blocks, parcel, superlink
+from oncotrain.federation.wire.connection import joined
+from oncotrain.federation.wire.flower import environment, executable
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.job import run_job
 
 SITES = ("aachen", "basel", "delft")
@@ -80,10 +80,10 @@ import numpy as np
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.serverapp.strategy import FedAvg
-from oncotrain.federation import sites as sites_module
-from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, parameters_of, to_records
-from oncotrain.federation.sites import Sites
-from oncotrain.federation.updates import Updates
+from oncotrain.federation.coordinator import sites as sites_module
+from oncotrain.federation.coordinator.sites import Sites
+from oncotrain.federation.strategies.updates import Updates
+from oncotrain.federation.wire.parcel import ARRAYS, CONFIG, Parcel, parameters_of, to_records
 
 client = ClientApp()
 server = ServerApp()

@@ -15,9 +15,9 @@ import typer
 
 from oncotrain.config import load_yaml
 from oncotrain.config.training import RunConfig, with_train
-from oncotrain.federation.parcel import Parcel
-from oncotrain.federation.rank_loop import SiteWork
-from oncotrain.federation.ranks import training_ranks
+from oncotrain.federation.site.rank_loop import SiteWork
+from oncotrain.federation.site.ranks import training_ranks
+from oncotrain.federation.wire.parcel import Parcel
 from oncotrain.job import run_job
 from oncotrain.lake.filesystem import Lake
 from oncotrain.spark import spark_session

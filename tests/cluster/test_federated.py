@@ -9,10 +9,10 @@ import yaml
 from pyspark.sql import SparkSession
 
 from oncotrain.cluster.folder import Cluster
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.coordinator import Coordinator, run_app
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.server import Coordinator, run_app
 from oncotrain.federation.local import clients, key_of
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import apply_layout

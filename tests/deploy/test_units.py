@@ -8,7 +8,7 @@ import pytest
 
 from oncotrain.config.coordinator import CoordinatorConfig
 from oncotrain.config.site import SiteConfig
-from oncotrain.federation.departure import MARK
+from oncotrain.federation.site.departure import MARK
 
 ROOT = Path(__file__).parents[2]
 SIDES = ("site", "coordinator")

@@ -17,14 +17,15 @@ from oncotrain.doctor import render
 from oncotrain.doctor.coordinator_port import check_port
 from oncotrain.doctor.probe import Probe
 from oncotrain.doctor.site import check_site
-from oncotrain.federation import certificates, connection
-from oncotrain.federation.certificates import ServerCertificate, make_server_certificate
-from oncotrain.federation.coordinator import Coordinator
-from oncotrain.federation.departure import leave
-from oncotrain.federation.gateway import gateway
-from oncotrain.federation.keys import load_private_key, make_site_key, public_half
+from oncotrain.federation.coordinator.server import Coordinator
+from oncotrain.federation.identity import certificates
+from oncotrain.federation.identity.certificates import ServerCertificate, make_server_certificate
+from oncotrain.federation.identity.keys import load_private_key, make_site_key, public_half
 from oncotrain.federation.secure.roster import make_roster
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.site.departure import leave
+from oncotrain.federation.wire import connection
+from oncotrain.federation.wire.gateway import gateway
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
 from support.coordinators import SITE, started, write_site
 from support.datasets import write_samples
@@ -114,7 +115,7 @@ def test_a_certificate_that_ends_soon_or_has_ended(tmp_path, monkeypatch):
         work.mkdir()
         files = ServerCertificate.in_folder(work)
         make_server_certificate(files, ["127.0.0.1"])
-        monkeypatch.setattr("oncotrain.federation.gateway.reach", lambda *_: None)
+        monkeypatch.setattr("oncotrain.federation.wire.gateway.reach", lambda *_: None)
         with gateway(work, files, address, "127.0.0.1:1"):
             wait_for(address)
             said[name] = {probe.name: probe for probe in check_port(address, files.authority)}

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from oncotrain import cli
 from oncotrain.errors import UserError
-from oncotrain.federation.admission import admit, admitted, as_lines, remove
-from oncotrain.federation.keys import fingerprint, load_private_key, make_site_key, public_half, spoken
+from oncotrain.federation.identity.admission import admit, admitted, as_lines, remove
+from oncotrain.federation.identity.keys import fingerprint, load_private_key, make_site_key, public_half, spoken
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
 
 

@@ -10,18 +10,18 @@ import pytest
 from flwr.app import RecordDict
 
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.app_hash import app_sha256
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.coordinator_account import CoordinatorAccount
-from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.digest import model_sha256
-from oncotrain.federation.heads import Signer
-from oncotrain.federation.keys import COORDINATOR, load_public_key, make_audit_key, make_site_key
-from oncotrain.federation.parcel import Parcel
-from oncotrain.federation.refusal import Refusal
-from oncotrain.federation.site import answer
-from oncotrain.federation.site_account import SiteAccount, whole_number
-from oncotrain.federation.witness import WITNESSED
+from oncotrain.federation.audit.app_hash import app_sha256
+from oncotrain.federation.audit.counterpart import verify_against
+from oncotrain.federation.audit.digest import model_sha256, whole_number
+from oncotrain.federation.audit.heads import Signer
+from oncotrain.federation.audit.witness import WITNESSED
+from oncotrain.federation.coordinator.account import CoordinatorAccount
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.identity.keys import COORDINATOR, load_public_key, make_audit_key, make_site_key
+from oncotrain.federation.site.account import SiteAccount
+from oncotrain.federation.site.site import answer
+from oncotrain.federation.wire.parcel import Parcel
+from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.lake.audit import append, read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.manifest import newest_manifest

@@ -8,7 +8,7 @@ import yaml
 
 from oncotrain.config.privacy import Budget
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.budget import BudgetError, read_budget, require_no_budget, spend
+from oncotrain.federation.site.budget import BudgetError, read_budget, require_no_budget, spend
 from oncotrain.lake.audit import append, read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.accountant import PrivateSteps, epsilon

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from oncotrain.errors import UserError
-from oncotrain.federation.certificates import ServerCertificate, hosts_of, make_server_certificate
+from oncotrain.federation.identity.certificates import ServerCertificate, hosts_of, make_server_certificate
 
 
 @pytest.fixture

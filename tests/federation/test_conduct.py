@@ -14,13 +14,13 @@ from flwr.common.constant import ErrorCode
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.blocks import pack
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel, body_of, size, to_records
-from oncotrain.federation.participation import draw_sites
-from oncotrain.federation.refusal import Refusal
-from oncotrain.federation.rounds import Rounds
-from oncotrain.federation.site import answer
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.rounds import Rounds
+from oncotrain.federation.site.site import answer
+from oncotrain.federation.strategies.participation import draw_sites
+from oncotrain.federation.wire.blocks import pack
+from oncotrain.federation.wire.parcel import Parcel, body_of, size, to_records
+from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.collective import Alone

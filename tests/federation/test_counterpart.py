@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from oncotrain import cli
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.heads import Signer
-from oncotrain.federation.keys import load_public_key, make_site_key
-from oncotrain.federation.witness import WITNESSED
+from oncotrain.federation.audit.counterpart import verify_against
+from oncotrain.federation.audit.heads import Signer
+from oncotrain.federation.audit.witness import WITNESSED
+from oncotrain.federation.identity.keys import load_public_key, make_site_key
 from oncotrain.lake import audit
 from oncotrain.lake.filesystem import Lake
 from support.lakes import make_lake

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from oncotrain.cluster.code import write_code
-from oncotrain.federation.app_hash import app_sha256
-from oncotrain.federation.digest import digest, model_sha256
-from oncotrain.federation.heads import HEAD
-from oncotrain.federation.parcel import Parcel, from_bytes, from_records, to_bytes, to_records
+from oncotrain.federation.audit.app_hash import app_sha256
+from oncotrain.federation.audit.digest import digest, model_sha256
+from oncotrain.federation.audit.heads import HEAD
+from oncotrain.federation.wire.parcel import Parcel, from_bytes, from_records, to_bytes, to_records
 
 ARRAYS = hnp.arrays(st.sampled_from(["<f4", "<f8", "<i8"]), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0))
 
@@ -68,7 +68,7 @@ def test_a_model_is_its_arrays_in_order_with_shape_and_dtype():
 
 
 def test_the_package_has_one_hash_installed_or_zipped(tmp_path):
-    code = "from oncotrain.federation import app_hash; print(app_hash.__file__); print(app_hash.app_sha256())"
+    code = "from oncotrain.federation.audit import app_hash; print(app_hash.__file__); print(app_hash.app_sha256())"
     archive = write_code(tmp_path / "oncotrain.zip")
     environment = {**os.environ, "PYTHONPATH": str(archive)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -4,15 +4,17 @@ Nothing here is told beforehand: processes get SIGKILL, with all that they start
 """
 
 import re
+import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
 from support.disturbed import ROUNDS, long_rounds, require_undisturbed, write_lakes
 from support.lakes import make_lake
@@ -89,6 +91,29 @@ def test_the_coordinator_is_killed_and_started_again(lakes, undisturbed, tmp_pat
         summary = require_undisturbed(running, undisturbed)
         assert "going on after round 3" in running.jobs[COORDINATOR].log.read_text()
     assert summary["rounds_trained"] == dict.fromkeys(lakes, ROUNDS)
+
+
+def test_the_coordinator_is_killed_while_it_sends(lakes, undisturbed, tmp_path):
+    with federation(tmp_path, lakes) as running:
+        running.start_all()
+        running.until_round(3)
+        until_half_sent(running)
+        running.jobs[COORDINATOR].kill()
+        running.start(COORDINATOR)
+        summary = require_undisturbed(running, undisturbed)
+    assert summary["rounds_trained"] == dict.fromkeys(lakes, ROUNDS)
+
+
+def until_half_sent(running: Federation) -> None:
+    """Until Flower's database has a message for a site without all of its content."""
+    half = """select 1 from object_push_session_pending join object_push_session_roots using (session_id)
+              join message_ins on message_id = root_object_id limit 1"""
+    database = running.invitation.folder / "superlink" / "state.db"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        deadline = time.monotonic() + 60
+        while connection.execute(half).fetchone() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
 
 @pytest.mark.parametrize(

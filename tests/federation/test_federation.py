@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import Invitation, prepare
-from oncotrain.federation.counterpart import verify_against
+from oncotrain.federation.audit.counterpart import verify_against
+from oncotrain.federation.coordinator.server import Invitation, prepare
 from oncotrain.federation.local import clients, enroll
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.recompute import recompute

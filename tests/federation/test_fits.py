@@ -10,9 +10,9 @@ import yaml
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.agreement import agree_on_plan, collect_offers
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel
+from oncotrain.federation.coordinator.agreement import agree_on_plan, collect_offers
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.wire.parcel import Parcel
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.tasks import Plan, create_task

@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import ValidationError
 
 from oncotrain.errors import UserError
-from oncotrain.federation.heads import SignedHead, Signer
-from oncotrain.federation.keys import COORDINATOR, load_public_key, make_audit_key, make_site_key
+from oncotrain.federation.audit.heads import SignedHead, Signer
+from oncotrain.federation.identity.keys import COORDINATOR, load_public_key, make_audit_key, make_site_key
 from oncotrain.lake.audit import Head
 
 SITE = "uz-leuven"

@@ -5,7 +5,7 @@ import subprocess
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 
-from oncotrain.federation.keys import fingerprint, load_public_key, make_site_key, public_half, spoken
+from oncotrain.federation.identity.keys import fingerprint, load_public_key, make_site_key, public_half, spoken
 
 
 def test_only_the_owner_reads_any_of_it(tmp_path):

@@ -11,8 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from oncotrain.federation import blocks
-from oncotrain.federation.parcel import ARRAYS, Parcel, body_of, from_bytes, from_records, size, to_bytes, to_records
+from oncotrain.federation.wire import blocks
+from oncotrain.federation.wire.parcel import (
+    ARRAYS,
+    Parcel,
+    body_of,
+    from_bytes,
+    from_records,
+    size,
+    to_bytes,
+    to_records,
+)
 
 arrays = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.int64]), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0)

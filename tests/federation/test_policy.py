@@ -11,11 +11,11 @@ import yaml
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.conduct import conduct
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.sites import Sites
 from oncotrain.federation.local import federate_on_this_machine
-from oncotrain.federation.policy import PolicyError, allowed_apps, read_policy
 from oncotrain.federation.secure.credentials import Credentials
-from oncotrain.federation.sites import Sites
+from oncotrain.federation.site.policy import PolicyError, allowed_apps, read_policy
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.tasks.drug_response.metrics import METRICS

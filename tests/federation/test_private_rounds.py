@@ -9,12 +9,12 @@ import yaml
 
 from oncotrain.config.training import RunConfig, with_train
 from oncotrain.errors import DataError
-from oncotrain.federation import site_account
-from oncotrain.federation import trainer as trainer_module
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel
-from oncotrain.federation.refusal import Refusal
-from oncotrain.federation.worker import Worker
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.site import account
+from oncotrain.federation.site import trainer as trainer_module
+from oncotrain.federation.site.worker import Worker
+from oncotrain.federation.wire.parcel import Parcel
+from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.accountant import PrivateSteps, epsilon
@@ -162,7 +162,7 @@ def test_a_crash_before_the_answer_counts_as_spent(sites, worker, monkeypatch):
     def die(*_arguments: Any, **_named: Any) -> None:
         raise Killed
 
-    for module, place in ((trainer_module, "fit"), (site_account, "append")):
+    for module, place in ((trainer_module, "fit"), (account, "append")):
         with monkeypatch.context() as patched:
             dying = opened(sites, private_config())
             patched.setattr(module, place, die)

@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from oncotrain.cli import app
 from oncotrain.errors import UserError
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.keys import COORDINATOR
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.rounds import Rounds
+from oncotrain.federation.identity.keys import COORDINATOR
 from oncotrain.federation.progress import Progress, read_progress, seconds_left, write_progress
 from oncotrain.federation.progress_table import progress_table
-from oncotrain.federation.rounds import Rounds
 from oncotrain.training.run import RunDirectory
 from support.federation import federated_config, loopback, open_workers
 

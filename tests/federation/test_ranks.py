@@ -15,11 +15,11 @@ from pyspark.sql import SparkSession
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.parcel import Parcel
-from oncotrain.federation.rank_loop import SiteWork
-from oncotrain.federation.ranks import Ranks, training_ranks
-from oncotrain.federation.refusal import Refusal
-from oncotrain.federation.worker import Worker
+from oncotrain.federation.site.rank_loop import SiteWork
+from oncotrain.federation.site.ranks import Ranks, training_ranks
+from oncotrain.federation.site.worker import Worker
+from oncotrain.federation.wire.parcel import Parcel
+from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.collective import Collective

@@ -17,12 +17,12 @@ from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIG
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 
 from oncotrain.errors import UserError
-from oncotrain.federation.admission import admit, admitted, as_lines, remove
-from oncotrain.federation.coordinator import Coordinator, Door, coordinator, prepare, run_app
-from oncotrain.federation.keys import load_private_key, make_site_key, public_half
+from oncotrain.federation.coordinator.server import Coordinator, Door, coordinator, prepare, run_app
+from oncotrain.federation.identity.admission import admit, admitted, as_lines, remove
+from oncotrain.federation.identity.keys import load_private_key, make_site_key, public_half
 from oncotrain.federation.local import enroll, key_of
-from oncotrain.federation.site import take_part
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.site.site import take_part
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.run import RunDirectory

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from oncotrain import cli
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.heads import Signer
-from oncotrain.federation.keys import fingerprint, load_private_key, load_public_key, public_half, spoken
-from oncotrain.federation.rotation import HAND_OVER, hand_over, make_first_key, make_next_key, next_key
-from oncotrain.federation.witness import WITNESSED
+from oncotrain.federation.audit.counterpart import verify_against
+from oncotrain.federation.audit.heads import Signer
+from oncotrain.federation.audit.witness import WITNESSED
+from oncotrain.federation.identity.keys import fingerprint, load_private_key, load_public_key, public_half, spoken
+from oncotrain.federation.identity.rotation import HAND_OVER, hand_over, make_first_key, make_next_key, next_key
 from oncotrain.lake import audit
 from support.lakes import make_lake
 
@@ -87,7 +87,7 @@ def test_interrupted_it_goes_on(lake, centre, folder, monkeypatch):
     exchange(lake, centre, folder)
     make_next_key(folder, SITE)
     with monkeypatch.context() as broken:
-        broken.setattr("oncotrain.federation.rotation.write_private", interrupted)
+        broken.setattr("oncotrain.federation.identity.rotation.write_private", interrupted)
         with pytest.raises(KeyboardInterrupt):
             hand_over(lake, folder, SITE)
     new = hand_over(lake, folder, SITE)

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import Invitation, prepare
+from oncotrain.federation.coordinator.server import Invitation, prepare
 from oncotrain.federation.local import clients, enroll, sign_roster
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.audit import read, verify
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.run import RunDirectory

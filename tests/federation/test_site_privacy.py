@@ -24,15 +24,15 @@ from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.privacy import SitePrivacyConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation import rounds as rounds_module
-from oncotrain.federation import worker as worker_module
-from oncotrain.federation.blocks import unpack
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel, from_records
-from oncotrain.federation.rounds import Rounds
+from oncotrain.federation.coordinator import rounds as rounds_module
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.rounds import Rounds
 from oncotrain.federation.secure.contribution import contribution
 from oncotrain.federation.secure.credentials import Credentials
-from oncotrain.federation.site_privacy import add_noise, clip, site_epsilon
+from oncotrain.federation.site import worker as worker_module
+from oncotrain.federation.strategies.site_privacy import add_noise, clip, site_epsilon
+from oncotrain.federation.wire.blocks import unpack
+from oncotrain.federation.wire.parcel import Parcel, from_records
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.run import RunDirectory
 from oncotrain.training.state import get_parameters
@@ -134,7 +134,7 @@ def test_without_a_bound_and_without_noise_it_is_the_plain_strategy(strategy, hi
         common["secure_aggregation"] = {"threshold": 2, "bits": 36, "clip": 2.0**10}
     plain = federated_config("drug_response", common)
     config = private(common, clipping_norm=1e6)
-    monkeypatch.setattr("oncotrain.federation.sites.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("oncotrain.federation.coordinator.sites.POLL_SECONDS", 0.0)
     monkeypatch.setattr(rounds_module, "add_noise", lambda mean, _sites, _privacy: mean)
     found = [get_parameters(best_state(centre, run(sites, centre, each), each).model) for each in (plain, config)]
     tolerance = 1e-7 if hidden else 1e-12
@@ -143,7 +143,7 @@ def test_without_a_bound_and_without_noise_it_is_the_plain_strategy(strategy, hi
 
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_private_run_clips_at_the_sites_and_adds_noise_to_their_mean(hidden, sites, centre, monkeypatch):
-    monkeypatch.setattr("oncotrain.federation.sites.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("oncotrain.federation.coordinator.sites.POLL_SECONDS", 0.0)
     config = private({"secure_aggregation": {"threshold": 2}} if hidden else None)
     summary, pairs = watched(sites, centre, config)
     assert summary["arm"] == f"federated+sitedp{'+secure' if hidden else ''}:fedavg"
@@ -239,7 +239,7 @@ def test_a_weight_of_its_own_gives_a_site_no_more_votes(sites, centre, monkeypat
 
 
 def test_a_hidden_weight_of_its_own_ends_the_run(sites, centre, monkeypatch):
-    monkeypatch.setattr("oncotrain.federation.sites.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("oncotrain.federation.coordinator.sites.POLL_SECONDS", 0.0)
     monkeypatch.setattr(worker_module, "contribution", lambda *parts: contribution(*parts[:-1], 0.5))
     with pytest.raises(DataError, match=r"round 1: 3 sites weigh 1\.5 together; each has one vote"):
         run(sites, centre, private({"secure_aggregation": {"threshold": 2}}))

@@ -11,10 +11,10 @@ import psutil
 import pytest
 import yaml
 
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.coordinator import Coordinator, run_app
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.server import Coordinator, run_app
 from oncotrain.federation.local import clients
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.audit import verify
 from oncotrain.lake.filesystem import Lake
 from support.coordinators import started

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncotrain.federation.soundness import length, oversized
+from oncotrain.federation.strategies.soundness import length, oversized
 
 
 @given(st.lists(st.floats(0.5, 1.0), min_size=2, max_size=9), st.floats(2.1, 1e6), st.floats(1e-6, 1e6))

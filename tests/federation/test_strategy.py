@@ -11,11 +11,11 @@ from hypothesis.extra import numpy as hnp
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.krum import krum
-from oncotrain.federation.parcel import Parcel, to_records
-from oncotrain.federation.participation import draw_sites
 from oncotrain.federation.schedule import federated_section
-from oncotrain.federation.strategy import create_strategy
+from oncotrain.federation.strategies.krum import krum
+from oncotrain.federation.strategies.participation import draw_sites
+from oncotrain.federation.strategies.strategy import create_strategy
+from oncotrain.federation.wire.parcel import Parcel, to_records
 from support.federation import LoopbackGrid, federated_config
 from support.regression import RATE, make_data, optimum, train_rounds
 

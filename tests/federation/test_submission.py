@@ -15,10 +15,10 @@ import yaml
 
 from oncotrain.config.site import SiteConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.coordinator import Coordinator, Invitation, prepare, run_app
+from oncotrain.federation.coordinator.server import Coordinator, Invitation, prepare, run_app
 from oncotrain.federation.local import enroll
 from oncotrain.federation.submission import client_processes
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from support.coordinators import SITE, started, write_site

@@ -20,20 +20,20 @@ import pytest
 import yaml
 
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation import certificates
-from oncotrain.federation import coordinator as coordinator_module
-from oncotrain.federation import superlink as superlink_module
-from oncotrain.federation.admission import admitted, as_lines
-from oncotrain.federation.certificates import ServerCertificate, make_server_certificate
-from oncotrain.federation.connection import joined, require_coordinator
-from oncotrain.federation.coordinator import Coordinator, run_app
-from oncotrain.federation.gateway import ACCESS
-from oncotrain.federation.job import LOG
-from oncotrain.federation.keys import load_public_key, make_site_key, openssh, public_half
+from oncotrain.federation.coordinator import server as coordinator_module
+from oncotrain.federation.coordinator.job import LOG
+from oncotrain.federation.coordinator.server import Coordinator, run_app
+from oncotrain.federation.identity import certificates
+from oncotrain.federation.identity.admission import admitted, as_lines
+from oncotrain.federation.identity.certificates import ServerCertificate, make_server_certificate
+from oncotrain.federation.identity.keys import load_public_key, make_site_key, openssh, public_half
 from oncotrain.federation.local import clients
-from oncotrain.federation.refusal import Refusal
-from oncotrain.federation.site import take_part
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.site.site import take_part
+from oncotrain.federation.wire import superlink as superlink_module
+from oncotrain.federation.wire.connection import joined, require_coordinator
+from oncotrain.federation.wire.gateway import ACCESS
+from oncotrain.federation.wire.refusal import Refusal
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.filesystem import Lake
 from support.coordinators import CLIENT, own_key, started
 from support.federation import federated_config
@@ -201,7 +201,7 @@ JOIN = """
 import sys
 from pathlib import Path
 from oncotrain.errors import UserError
-from oncotrain.federation.connection import joined
+from oncotrain.federation.wire.connection import joined
 address, authority, key = sys.argv[1:]
 try:
     with joined(address, Path(authority), Path(key), frozenset()):

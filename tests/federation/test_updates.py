@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from oncotrain.federation.updates import Updates
+from oncotrain.federation.strategies.updates import Updates
 
 COMMON = [np.zeros((2, 3), np.float32), np.zeros((), np.int64), np.zeros(0, np.float64)]
 

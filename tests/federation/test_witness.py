@@ -5,8 +5,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncotrain.federation.heads import SignedHead, Signer
-from oncotrain.federation.witness import WITNESSED, BrokenChainError, Witness
+from oncotrain.federation.audit.heads import SignedHead, Signer
+from oncotrain.federation.audit.witness import WITNESSED, BrokenChainError, Witness
 from oncotrain.lake import audit
 from oncotrain.lake.audit import Head
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oncotrain.federation.coordinator import Invitation
-from oncotrain.federation.keys import public_half
+from oncotrain.federation.coordinator.server import Invitation
+from oncotrain.federation.identity.keys import public_half
 from oncotrain.federation.local import key_of
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake

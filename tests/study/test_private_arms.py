@@ -13,7 +13,7 @@ from oncotrain.config.privacy import ControlConfig
 from oncotrain.config.study import ARMS, StudyConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.conduct import arm_name
+from oncotrain.federation.coordinator.conduct import arm_name
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.study.compare import compare

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from oncotrain.config.site import SiteConfig
-from oncotrain.federation.coordinator import Coordinator, Invitation, coordinator, prepare
+from oncotrain.federation.coordinator.server import Coordinator, Invitation, coordinator, prepare
 from oncotrain.federation.local import describe, enroll, key_of
 from oncotrain.lake.filesystem import Lake
 from support.federation import federated_config

@@ -8,8 +8,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.counterpart import verify_against
-from oncotrain.federation.keys import load_public_key, public_half
+from oncotrain.federation.audit.counterpart import verify_against
+from oncotrain.federation.identity.keys import load_public_key, public_half
 from oncotrain.federation.local import key_of
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake

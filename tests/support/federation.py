@@ -10,12 +10,12 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.coordinator.sites import Sites
 from oncotrain.federation.secure.credentials import Credentials
-from oncotrain.federation.site import answer
-from oncotrain.federation.sites import Sites
-from oncotrain.federation.trainer import Trainer
-from oncotrain.federation.worker import Worker
+from oncotrain.federation.site.site import answer
+from oncotrain.federation.site.trainer import Trainer
+from oncotrain.federation.site.worker import Worker
+from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.collective import Alone, Collective
 from oncotrain.training.data import open_data

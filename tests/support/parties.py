@@ -15,8 +15,8 @@ from typing import Any, Self
 import yaml
 
 from oncotrain.config.training import RunConfig
-from oncotrain.federation.coordinator import Invitation, prepare
-from oncotrain.federation.keys import COORDINATOR
+from oncotrain.federation.coordinator.server import Invitation, prepare
+from oncotrain.federation.identity.keys import COORDINATOR
 from oncotrain.federation.local import enroll, key_of
 from oncotrain.federation.process import running
 

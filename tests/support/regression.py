@@ -9,9 +9,9 @@ from flwr.app import Message
 
 from oncotrain.config.federation import FederatedConfig
 from oncotrain.config.training import TrainConfig
-from oncotrain.federation.local_steps import LocalSteps
-from oncotrain.federation.parcel import ARRAYS, CONFIG, Parcel, from_records, to_records
-from oncotrain.federation.strategy import create_local_steps, create_strategy
+from oncotrain.federation.strategies.local_steps import LocalSteps
+from oncotrain.federation.strategies.strategy import create_local_steps, create_strategy
+from oncotrain.federation.wire.parcel import ARRAYS, CONFIG, Parcel, from_records, to_records
 from oncotrain.tasks import Plan
 from oncotrain.training.collective import Alone
 from oncotrain.training.fit import fit

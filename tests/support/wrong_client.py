@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from oncotrain.federation import parcel
+from oncotrain.federation.wire import parcel
 
 _common: list[np.ndarray] = []
 _from_records, _to_records = parcel.from_records, parcel.to_records

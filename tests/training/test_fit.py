@@ -11,7 +11,7 @@ import torch
 
 from oncotrain.config.training import OptimizerConfig, TrainConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.local_steps import proximal
+from oncotrain.federation.strategies.local_steps import proximal
 from oncotrain.training.fit import fit
 from oncotrain.training.loader import batches
 from oncotrain.training.state import TrainState, get_parameters, initial_state, learning_rate

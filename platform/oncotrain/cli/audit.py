@@ -43,8 +43,8 @@ def verify(
 
     A cut tail, or lines written anew, show only --against what the other side keeps.
     """
-    from oncotrain.federation.counterpart import verify_against
-    from oncotrain.federation.keys import load_public_key
+    from oncotrain.federation.audit.counterpart import verify_against
+    from oncotrain.federation.identity.keys import load_public_key
     from oncotrain.lake.audit import read, verify
     from oncotrain.lake.filesystem import Lake
 

@@ -23,9 +23,9 @@ def init(
     folder: FolderOption = Path("federation"),
 ) -> None:
     """Make authority, server certificate and audit key, unless they are there; say what sites are handed."""
-    from oncotrain.federation.connection import installed_app
-    from oncotrain.federation.coordinator import Invitation, prepare
-    from oncotrain.federation.keys import fingerprint, load_public_key, spoken
+    from oncotrain.federation.coordinator.server import Invitation, prepare
+    from oncotrain.federation.identity.keys import fingerprint, load_public_key, spoken
+    from oncotrain.federation.wire.connection import installed_app
 
     prepare(folder, host)
     handed_out = Invitation(folder, "")
@@ -40,7 +40,7 @@ def renew(
     folder: FolderOption = Path("federation"),
 ) -> None:
     """Make a new server certificate of the same authority; sites notice nothing. Start the server again after it."""
-    from oncotrain.federation.certificates import ServerCertificate, expiry, hosts_of, make_server_certificate
+    from oncotrain.federation.identity.certificates import ServerCertificate, expiry, hosts_of, make_server_certificate
 
     files = ServerCertificate.in_folder(folder)
     for needed in (files.authority, files.authority_key, files.certificate):
@@ -57,8 +57,8 @@ def admit(
     folder: FolderOption = Path("federation"),
 ) -> None:
     """Let a site join with this key; an earlier key of it is shut out. A server that runs follows within seconds."""
-    from oncotrain.federation.admission import admit as let_in
-    from oncotrain.federation.keys import fingerprint, spoken
+    from oncotrain.federation.identity.admission import admit as let_in
+    from oncotrain.federation.identity.keys import fingerprint, spoken
 
     typer.echo(f"{name}: {spoken(fingerprint(let_in(folder, name, public_key)))}")
     typer.echo("compare this fingerprint with the site by phone")
@@ -67,7 +67,7 @@ def admit(
 @coordinator.command()
 def remove(name: NameArgument, folder: FolderOption = Path("federation")) -> None:
     """Shut a site out, for good with this key. A server that runs follows within seconds."""
-    from oncotrain.federation.admission import remove as shut_out
+    from oncotrain.federation.identity.admission import remove as shut_out
 
     shut_out(folder, name)
     typer.echo(f"{name} is removed")
@@ -76,8 +76,8 @@ def remove(name: NameArgument, folder: FolderOption = Path("federation")) -> Non
 @coordinator.command("list")
 def list_sites(folder: FolderOption = Path("federation")) -> None:
     """Who may join, with the fingerprints of their keys."""
-    from oncotrain.federation.admission import admitted
-    from oncotrain.federation.keys import fingerprint, spoken
+    from oncotrain.federation.identity.admission import admitted
+    from oncotrain.federation.identity.keys import fingerprint, spoken
 
     for name, key in admitted(folder).items():
         typer.echo(f"{name}: {spoken(fingerprint(key))}")
@@ -90,8 +90,8 @@ def roster(
     to: Annotated[Path | None, typer.Option(help="where both files go; default: the folder")] = None,
 ) -> None:
     """Sign the list of the admitted sites and their keys, for secure aggregation: roster.json and consortium.pub."""
-    from oncotrain.federation.admission import admitted
-    from oncotrain.federation.keys import load_private_key
+    from oncotrain.federation.identity.admission import admitted
+    from oncotrain.federation.identity.keys import load_private_key
     from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, write_roster
 
     signer, target = load_private_key(consortium_key), to or folder

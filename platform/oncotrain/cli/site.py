@@ -20,8 +20,8 @@ def keys(
     rotate: Annotated[bool, typer.Option("--rotate", help="make the next key; the one in use stays for now")] = False,
 ) -> None:
     """Make this site's key pair; the private half never leaves the folder. Nothing is overwritten."""
-    from oncotrain.federation.keys import fingerprint, load_public_key, public_half, spoken
-    from oncotrain.federation.rotation import make_first_key, make_next_key
+    from oncotrain.federation.identity.keys import fingerprint, load_public_key, public_half, spoken
+    from oncotrain.federation.identity.rotation import make_first_key, make_next_key
 
     public = public_half(make_next_key(folder, site) if rotate else make_first_key(folder, site))
     typer.echo(f"public key: {public}")
@@ -35,8 +35,8 @@ def keys(
 def switch_key(file: FileOption = Path("site.yaml")) -> None:
     """Use the next key, which the coordinator has admitted; a line of this site's audit hands over from the old one."""
     from oncotrain.config.site import SiteConfig
-    from oncotrain.federation.keys import fingerprint, spoken
-    from oncotrain.federation.rotation import hand_over
+    from oncotrain.federation.identity.keys import fingerprint, spoken
+    from oncotrain.federation.identity.rotation import hand_over
     from oncotrain.federation.submission import client_processes, require_none
     from oncotrain.lake.filesystem import Lake
 
@@ -59,7 +59,7 @@ def check(file: FileOption = Path("site.yaml")) -> None:
 def start(file: FileOption = Path("site.yaml")) -> None:
     """Take part until the coordinator ends the run: becomes the spark-submit of the client, in client mode."""
     from oncotrain.config.site import SiteConfig
-    from oncotrain.federation.departure import require_member
+    from oncotrain.federation.site.departure import require_member
     from oncotrain.federation.submission import become, client_command, client_processes, require_none
 
     described = SiteConfig.load(file)
@@ -85,7 +85,7 @@ def stop(file: FileOption = Path("site.yaml")) -> None:
 def leave(file: FileOption = Path("site.yaml")) -> None:
     """The kill switch: end the client within seconds, and refuse to start it until `oncotrain site rejoin`."""
     from oncotrain.config.site import SiteConfig
-    from oncotrain.federation.departure import leave as leave_mark
+    from oncotrain.federation.site.departure import leave as leave_mark
     from oncotrain.federation.submission import client_processes, kill
 
     described = SiteConfig.load(file)
@@ -98,7 +98,7 @@ def leave(file: FileOption = Path("site.yaml")) -> None:
 def rejoin(file: FileOption = Path("site.yaml")) -> None:
     """Lift what `leave` put down; nothing is started."""
     from oncotrain.config.site import SiteConfig
-    from oncotrain.federation.departure import rejoin as lift
+    from oncotrain.federation.site.departure import rejoin as lift
 
     lift(SiteConfig.load(file).folder)
     typer.echo(f"to take part again, type: oncotrain site start --file {file}")

@@ -11,15 +11,15 @@ from oncotrain.config.training import RunConfig
 from oncotrain.doctor.attempt import attempt
 from oncotrain.doctor.probe import Probe
 from oncotrain.errors import UserError
-from oncotrain.federation.admission import admitted
-from oncotrain.federation.certificates import THIS_MACHINE, ServerCertificate, expiry, hosts_of
-from oncotrain.federation.connection import installed_app
-from oncotrain.federation.gateway import nginx
-from oncotrain.federation.keys import COORDINATOR, load_private_key
+from oncotrain.federation.identity.admission import admitted
+from oncotrain.federation.identity.certificates import THIS_MACHINE, ServerCertificate, expiry, hosts_of
+from oncotrain.federation.identity.keys import COORDINATOR, load_private_key
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
 from oncotrain.federation.submission import server_processes
-from oncotrain.federation.superlink import reach
+from oncotrain.federation.wire.connection import installed_app
+from oncotrain.federation.wire.gateway import nginx
+from oncotrain.federation.wire.superlink import reach
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from oncotrain.doctor.attempt import attempt
 from oncotrain.doctor.probe import Probe
 from oncotrain.errors import UserError
-from oncotrain.federation.connection import wrong_clock
+from oncotrain.federation.wire.connection import wrong_clock
 
 _SECONDS = 10
 _SOON_DAYS = 30

@@ -11,12 +11,12 @@ from oncotrain.doctor.attempt import attempt
 from oncotrain.doctor.coordinator_port import check_port
 from oncotrain.doctor.probe import Probe
 from oncotrain.errors import UserError
-from oncotrain.federation.connection import installed_app, joined
-from oncotrain.federation.departure import require_member
-from oncotrain.federation.keys import fingerprint, load_private_key, load_public_key, spoken
+from oncotrain.federation.identity.keys import fingerprint, load_private_key, load_public_key, spoken
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import read_credentials
+from oncotrain.federation.site.departure import require_member
 from oncotrain.federation.submission import client_command, client_processes
+from oncotrain.federation.wire.connection import installed_app, joined
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.layout import require_layout

@@ -15,16 +15,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from oncotrain.config.site import SiteConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
-from oncotrain.federation.admission import admit, admitted, remove
-from oncotrain.federation.conduct import federated_run, finished
-from oncotrain.federation.coordinator import Invitation, coordinator, prepare, run_app
-from oncotrain.federation.keys import make_site_key, public_half
-from oncotrain.federation.private_file import write_private
+from oncotrain.federation.coordinator.conduct import federated_run, finished
+from oncotrain.federation.coordinator.server import Invitation, coordinator, prepare, run_app
+from oncotrain.federation.identity.admission import admit, admitted, remove
+from oncotrain.federation.identity.keys import make_site_key, public_half
+from oncotrain.federation.identity.private_file import write_private
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, write_roster
 from oncotrain.federation.submission import client_command
-from oncotrain.federation.superlink import free_ports
+from oncotrain.federation.wire.superlink import free_ports
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.tasks import create_task

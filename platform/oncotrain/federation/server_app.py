@@ -8,17 +8,17 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from oncotrain.errors import UserError
-from oncotrain.federation.admission import admitted
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.coordinator_account import CoordinatorAccount
-from oncotrain.federation.heads import Signer
-from oncotrain.federation.job import LOG, Job, Outcome, write_outcome
-from oncotrain.federation.keys import COORDINATOR
+from oncotrain.federation.audit.heads import Signer
+from oncotrain.federation.coordinator.account import CoordinatorAccount
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.job import LOG, Job, Outcome, write_outcome
+from oncotrain.federation.coordinator.sites import Sites
+from oncotrain.federation.identity.admission import admitted
+from oncotrain.federation.identity.keys import COORDINATOR
 from oncotrain.federation.process import end_with_parent
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
 from oncotrain.federation.secure.roster import Roster
-from oncotrain.federation.sites import Sites
 from oncotrain.lake.filesystem import Lake
 from oncotrain.log import get_logger
 

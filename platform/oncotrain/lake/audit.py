@@ -1,7 +1,7 @@
 """What left and what entered, one line each: JSON lines, each of which holds the hash of the one before.
 
 An edited, removed or moved line breaks the chain. A cut tail, or a chain written anew from some line on, is whole in
-itself: it shows against the heads that the other side kept (`oncotrain.federation.counterpart`).
+itself: it shows against the heads that the other side kept (`oncotrain.federation.audit.counterpart`).
 """
 
 import hashlib

@@ -9,11 +9,11 @@ from flwr.app import Message
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
-from oncotrain.federation.conduct import conduct
-from oncotrain.federation.parcel import Parcel
-from oncotrain.federation.refusal import Refusal
+from oncotrain.federation.coordinator.conduct import conduct
+from oncotrain.federation.coordinator.sites import Sites
 from oncotrain.federation.secure.credentials import Credentials
-from oncotrain.federation.sites import Sites
+from oncotrain.federation.wire.parcel import Parcel
+from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.run import RunDirectory
@@ -29,7 +29,7 @@ SECURE = {"secure_aggregation": {"threshold": 2}}
 @pytest.fixture
 def _no_pauses(monkeypatch):
     """Five messages a round, each of them answered before the coordinator looks."""
-    monkeypatch.setattr("oncotrain.federation.sites.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("oncotrain.federation.coordinator.sites.POLL_SECONDS", 0.0)
 
 
 def credentials_of(sites: Mapping[str, Lake]) -> dict[str, Credentials]:

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import make_site_key
+from oncotrain.federation.identity.keys import make_site_key
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, read_credentials
 from oncotrain.federation.secure.roster import make_roster
 

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import make_site_key
+from oncotrain.federation.identity.keys import make_site_key
 from oncotrain.federation.secure.roster import make_roster, read_roster
 from support.secure import key_of, openssh
 

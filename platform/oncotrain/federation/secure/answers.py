@@ -7,11 +7,11 @@ import numpy as np
 from oncotrain.config import parse
 from oncotrain.config.secure_aggregation import SecureAggregation
 from oncotrain.errors import UserError
-from oncotrain.federation.parcel import Parcel
 from oncotrain.federation.secure.credentials import Credentials
 from oncotrain.federation.secure.messages import Advertisement, Confirmation, SealedShare
 from oncotrain.federation.secure.session import Session
 from oncotrain.federation.secure.site import SecureSite
+from oncotrain.federation.wire.parcel import Parcel
 
 
 class SecureAnswers:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import PrivateKey, PublicKey, load_private_key, load_public_key, openssh
-from oncotrain.federation.private_file import write_private
+from oncotrain.federation.identity.keys import PrivateKey, PublicKey, load_private_key, load_public_key, openssh
+from oncotrain.federation.identity.private_file import write_private
 from oncotrain.federation.secure.roster import Roster, make_roster, read_roster
 
 ROSTER, CONSORTIUM = "roster.json", "consortium.pub"

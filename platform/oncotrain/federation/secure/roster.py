@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from oncotrain.errors import UserError
-from oncotrain.federation.keys import PublicKey, openssh, parse_public_key, require_own_keys
+from oncotrain.federation.identity.keys import PublicKey, openssh, parse_public_key, require_own_keys
 from oncotrain.lake.manifest import canonical_json
 from oncotrain.lake.names import require_slug
 
