@@ -14,7 +14,7 @@ import yaml
 
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError
-from oncotrain.federation.conduct import conduct
+from oncotrain.federation.coordinator.conduct import conduct
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.tasks.drug_response.ridge.arrays import from_text
