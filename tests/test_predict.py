@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from oncotrain.cli import app
+from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
@@ -100,6 +101,16 @@ def test_what_cannot_be_predicted_is_said(trained, matrix: pd.DataFrame, tmp_pat
         predict_samples(lake, run, str(file), None, tmp_path / "to.csv", 0.1, 0.9)
     with pytest.raises(UserError, match="has no run 'absent'"):
         predict_samples(lake, "absent", str(file), None, tmp_path / "to.csv", 0.1, 0.9)
+
+
+def test_a_run_that_tells_responders_ranks_no_drugs(spark, tmp_path: Path) -> None:
+    lake = make_lake(tmp_path / "lake")
+    write_samples(spark, lake, "gide", patients=40, drugs=["pd1"], responders=lambda values: (values > 0) * 1.0)
+    config = run_config("drug_response").model_dump()
+    config["task"] |= {"outcome": "binary"}
+    run = train_centralized(None, lake, RunConfig.model_validate(config), source="test")["run"]
+    with pytest.raises(UserError, match="tells responders; ranks and intervals are of a continuous outcome"):
+        predict_samples(lake, run, "samples.csv", None, tmp_path / "to.csv", 0.1, 0.9)
 
 
 def test_clinical_values_count_and_bad_ones_are_remarked(trained, matrix: pd.DataFrame, tmp_path: Path) -> None:

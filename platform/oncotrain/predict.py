@@ -26,13 +26,15 @@ def predict_samples(
         `remarks` on clinical values.
 
     Raises:
-        UserError: There is no such run, or it is of another task.
+        UserError: There is no such run, or it is of another task or outcome.
         DataError: The run is not finished, or the samples cannot be predicted (`read_new_samples`).
     """
     trained = load_trained(lake, run)
     task, plan = trained.task, trained.plan
     if not isinstance(task, DrugResponse):
         raise UserError(f"{trained.run.uri}: is a run of {task.name}; drug responses need one of drug_response")
+    if task.config.outcome == "binary":
+        raise UserError(f"{trained.run.uri}: tells responders; ranks and intervals are of a continuous outcome")
     new = read_new_samples(samples, clinical, plan, most_missing)
     with torch.inference_mode():
         raw = [task.infer(trained.model, plan, row) for row in new.rows]

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/drug_response_holdouts.py --lake URI [--config jobs/configs/drug_response.yaml]
 
-The lake is that of `drug_response_folds.py`, whose dataset has GDSC1 as auxiliary responses. Models that are fitted in
-one go; each pair is tested once over 5 folds. In `screens`, models learn from GDSC1 and are tested on GDSC2, the drugs
-of both screens, lines of a fold left out: their scales differ, so Pearson is what to read.
+The lake is that of `drug_response_folds.py`, whose dataset has GDSC1 as auxiliary responses, or the pool of the
+repositories. Models, the configuration's network and its ridge among them, are fitted to the responses that are judged;
+each pair is tested once over 5 folds. In `screens`, models learn from GDSC1 and are tested on GDSC2, the drugs of both
+screens, lines of a fold left out: their scales differ, so Pearson is what to read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from network_model import Network
 
 from oncotrain.config import load_yaml
 from oncotrain.config.split import KFoldRule, LeaveGroupOutRule
@@ -38,6 +40,7 @@ MODELS: dict[str, Model] = {
     "ridge": Ridge(),
     "shared ridge": SharedRidge(),
 }
+NETWORK = "network and ridge"
 FOLDS = 5
 SCREEN = "gdsc1"
 Sides = tuple[list[Row], list[Row], bool]
@@ -48,12 +51,13 @@ def main(
     lake: Annotated[str, typer.Option(help="a lake with a dataset of samples")],
     config: Annotated[Path, typer.Option(help="whose task is used")] = Path("jobs/configs/drug_response.yaml"),
     chosen: Annotated[str, typer.Option("--kinds", help="separated by commas")] = "tissues,drugs,screens,pairs",
-    models: Annotated[str, typer.Option(help="which, separated by commas")] = ",".join(MODELS),
+    models: Annotated[str, typer.Option(help="which, separated by commas")] = ",".join([*MODELS, NETWORK]),
 ) -> None:
     """Print the tables; the last line is the same as JSON."""
 
     def job() -> dict[str, Any]:
-        task = create_task(load_yaml(config, RunConfig).task, str(config))
+        run = load_yaml(config, RunConfig)
+        task, known = create_task(run.task, str(config)), {**MODELS, NETWORK: Network(run)}
         dataset = open_dataset(Lake(lake), "samples")
         contract = task.contract(dataset.manifest.features)
         columns = ("patient", "sample", *task.columns)
@@ -71,7 +75,7 @@ def main(
             for train, test, shared in folds:
                 plan = task.plan(contract, task.statistics(contract, train))
                 require_no_leak(plan, train, test, shared_samples=shared)
-                for name, model in ((name, MODELS[name]) for name in models.split(",")):
+                for name, model in ((name, known[name]) for name in models.split(",")):
                     parts.setdefault(name, []).extend(score(model.fit(plan, train), plan, test).values())
             print(f"\n{kind} left out\n| model | " + " | ".join(FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 1))
             result[kind] = {name: task.figures(task.merge(sums)) for name, sums in parts.items()}
@@ -127,4 +131,7 @@ def _sides(dataset: Dataset, rule: KFoldRule | LeaveGroupOutRule, rows: Sequence
 
 
 if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
     typer.run(main)

@@ -2,10 +2,13 @@
 
     python tests/benchmarks/federated_ridge.py --work DIR [--components 128] [--floor 5]
 
+It is of GDSC2 alone, each drug with Gram matrices of its own.
+
 The sums are those that sites would send; they are computed here in one process, without messages. Test lines are those
 of fold 0 at each site. Bytes are those of the arrays.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,17 +29,23 @@ from oncotrain.lake.names import slug
 from oncotrain.lake.split import make_split
 from oncotrain.spark import spark_session
 from oncotrain.tasks import Row, create_task
+from oncotrain.tasks.drug_response.holdout import only
 from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.models.model import score
 from oncotrain.tasks.drug_response.models.ridge import FEWEST, Linear, Ridge, fit_ridge
-from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.drug_response.ridge.axes import agree_axes, axes_sums
 from oncotrain.tasks.drug_response.ridge.solve import solve_ridge
 from oncotrain.tasks.drug_response.ridge.sums import closest, gram_sums, size
 
 LINES = Path(__file__).parents[3] / "shared" / "data" / "drug_response" / "cell_lines"
 CONFIG = Path(__file__).parents[2] / "jobs" / "configs" / "ingest_gdsc2_sites.yaml"
-SETTINGS = {"name": "drug_response", "clinical": ["tissue", "msi", "growth", "medium"], "clinical_weight": 8.0}
+SETTINGS = {
+    "name": "drug_response",
+    "clinical": ["tissue", "msi", "growth", "medium"],
+    "clinical_weight": 8.0,
+    "auxiliary": ["gdsc1"],
+}
 SEED = 0
 
 
@@ -62,11 +71,15 @@ def main(
         plan = task.plan(agreed, task.merge_statistics(statistics))
 
         inputs = {site: input_matrix(train, plan).astype(np.float64) for site, train in allowed.items()}
-        targets = {site: response_matrix(train, len(plan["drugs"])) for site, train in allowed.items()}
+        chosen = judged(plan["drugs"], task.config.auxiliary)
+        targets = {site: response_matrix(train, len(chosen))[:, chosen] for site, train in allowed.items()}
         first = {site: axes_sums(matrix, components, SEED) for site, matrix in inputs.items()}
         axes = agree_axes(list(first.values()), SEED)
-        second = {site: gram_sums(axes.project(matrix), targets[site], floor) for site, matrix in inputs.items()}
-        mean = np.array(plan["drug_mean"])
+        second = {
+            site: gram_sums(axes.project(matrix), targets[site], [row["patient"] for row in allowed[site]], floor)
+            for site, matrix in inputs.items()
+        }
+        mean = np.array(plan["drug_mean"])[chosen]
         solution = solve_ridge(list(second.values()), mean, FEWEST)
 
         # What was sent: patterns below the floor stay, so the pooled ridge is of the other pairs.
@@ -74,18 +87,26 @@ def main(
         pooled = fit_ridge(axes.project(np.vstack(list(inputs.values()))), np.vstack(kept), mean)
         apart = np.abs(solution.weights - pooled.weights).max() / np.abs(pooled.weights).max()
 
-        test = [row for _, rows in adapted.values() for row in rows]
+        everybody = [row for _, rows in adapted.values() for row in rows]
+        test = only(everybody, task.judges(plan), inside=True)
         linear = Linear(axes.axes @ solution.weights, solution.intercept - axes.centre @ axes.axes @ solution.weights)
         everything = [row for train in allowed.values() for row in train]
+
+        def predict(rows: Sequence[Row]) -> np.ndarray:
+            predicted = np.tile(plan["drug_mean"], (len(rows), 1))
+            predicted[:, chosen] = linear(input_matrix(rows, plan))
+            return predicted
+
         figures = {
-            "exact federated ridge": score(lambda rows: linear(input_matrix(rows, plan)), plan, test),
+            "exact federated ridge": score(predict, plan, test),
             "ridge on all pooled inputs": score(Ridge().fit(plan, everything), plan, test),
         }
         table = {name: task.figures(task.merge(list(sums.values()))) for name, sums in figures.items()}
         print("| site | training lines | patterns | kept back | closest | round 1 | round 2 | raw rows |")
         print("|---|---|---|---|---|---|---|---|")
         for site, train in allowed.items():
-            sums, raw = second[site], sum(4 * (len(plan["genes"]) + 2 * len(row["drug"])) for row in train)
+            sums = second[site]
+            raw = sum(4 * (len(plan["genes"]) + 2 * chosen[row["drug"]].sum()) for row in train)
             back, near = int((sums["pattern"] < 0).sum()), closest(targets[site])
             sizes = [f"{count / 1e6:.2f} MB" for count in (size(first[site]), size(sums), raw)]
             print(f"| {site} | {len(train)} | {len(sums['count'])} | {back} | {near} | " + " | ".join(sizes) + " |")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import typer
+from icb_tables import write_icb_tables
 
 from oncotrain.config import load_yaml
 from oncotrain.config.expression import ExpressionConfig
@@ -23,7 +23,7 @@ from oncotrain.lake.layout import apply_layout
 from oncotrain.lake.split import make_split
 from oncotrain.spark import spark_session
 from oncotrain.tasks import create_task
-from oncotrain.tasks.drug_response.binary_metrics import binary_figures, binary_sums
+from oncotrain.tasks.drug_response.binary_metrics import METRICS, binary_figures, binary_sums, merge_sums
 from oncotrain.tasks.drug_response.models.boosting import Boosting
 from oncotrain.tasks.drug_response.models.model import Model
 from oncotrain.tasks.drug_response.models.naive import Mean
@@ -31,9 +31,7 @@ from oncotrain.tasks.drug_response.models.responder import Responder
 from oncotrain.tasks.drug_response.models.ridge import Ridge
 from oncotrain.tasks.drug_response.response import response_matrix
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "drug_response" / "patients_icb"
 CONFIG = Path(__file__).parents[2] / "jobs" / "configs" / "ingest_icb.yaml"
-FIGURES = ("auroc", "auprc", "brier", "calibration_error")
 MODELS: dict[str, Model] = {
     "share of responders": Mean(of="drug"),
     "share by cancer": Mean(of="drug and group", group="cancer"),
@@ -63,20 +61,10 @@ def main(work: Annotated[Path, typer.Option(help="where lake and tables are made
 
 
 def _ingested(work: Path) -> Dataset:
-    work.mkdir(parents=True, exist_ok=True)
     lake = Lake((work / "lake").resolve().as_uri())
     apply_layout(lake)
-    scores = [
-        pd.read_csv(DATA / f"signatures_{kind}.csv.gz", index_col=0).add_prefix(f"{kind}:")
-        for kind in ("ssgsea", "mean")
-    ]
-    pd.concat(scores, axis=1).rename_axis("sample").reset_index().to_parquet(work / "scores.parquet", index=False)
-    patients = pd.read_csv(DATA / "clinical_response.csv", dtype=str)
-    patients["log_tmb"] = np.log1p(pd.to_numeric(patients["TMB"], errors="coerce"))
-    patients["ICI"] = "checkpoint inhibitor"
-    patients.to_csv(work / "patients.csv", index=False)
-    paths = [str(work / name) for name in ("scores.parquet", "patients.csv", "patients.csv")]
-    ingest_expression(spark_session("responders"), lake, "icb", *paths, load_yaml(CONFIG, ExpressionConfig))
+    tables = write_icb_tables(work)
+    ingest_expression(spark_session("responders"), lake, "icb", *tables, load_yaml(CONFIG, ExpressionConfig))
     return open_dataset(lake, "samples")
 
 
@@ -97,13 +85,13 @@ def _table(dataset: Dataset, rules: dict[str, SplitRule]) -> dict[str, Any]:
         for model, config in MODELS.items():
             predicted = np.clip(config.fit(plan, train)(test)[:, 0], 0, 1)
             parts.setdefault(model, []).append((true, predicted))
-    print("| model | AUROC, mean | weighted | " + " | ".join(FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 3))
+    print("| model | AUROC, mean | weighted | " + " | ".join(METRICS) + " |\n|" + "---|" * (len(METRICS) + 3))
     table = {}
     for model, made in parts.items():
         each = np.array([binary_figures(binary_sums(*part))["auroc"] for part in made])
         sizes = np.array([len(true) for true, _ in made])
         sums = [binary_sums(*part) for part in made]
-        all_patients = binary_figures({key: np.sum([part[key] for part in sums], axis=0) for key in sums[0]})
+        all_patients = binary_figures(merge_sums(sums))
         table[model] = {"auroc_mean": each.mean(), "auroc_weighted": each @ sizes / sizes.sum(), **all_patients}
         print(f"| {model} | " + " | ".join(f"{value:.3f}" for value in table[model].values()) + " |", flush=True)
     return table

@@ -1,4 +1,7 @@
-"""A small study, centralized against two hospitals alone: what the report says follows from the saved predictions."""
+"""A small study, centralized against two hospitals alone: what the report says follows from the saved predictions.
+
+A third one has two patients: it is in the pool, and cannot train, choose and test by itself.
+"""
 
 import json
 import re
@@ -18,7 +21,8 @@ from oncotrain.study.compare import compare
 from support.datasets import write_samples
 from support.lakes import make_lake
 
-SITES = ("chu-grenoble", "uz-leuven")
+SITES = {"chu-grenoble": 24, "uz-leuven": 36}
+TOO_SMALL = "charite-berlin"
 
 RUN = {
     "task": {"name": "drug_response", "network": {"members": 1, "width": 16}},
@@ -39,13 +43,13 @@ def study(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The study's file, beside the lakes of two sites and a centre."""
     folder = tmp_path_factory.mktemp("study")
     make_lake(folder / "centre")
-    for seed, site in enumerate(SITES):
-        write_samples(spark, make_lake(folder / site), site, patients=24 + 12 * seed, seed=seed)
+    for seed, (site, patients) in enumerate((SITES | {TOO_SMALL: 2}).items()):
+        write_samples(spark, make_lake(folder / site), site, patients=patients, seed=seed)
     (folder / "run.yaml").write_text(yaml.safe_dump(RUN))
     content = {
         "name": "small",
         "centre": str(folder / "centre"),
-        "sites": {site: str(folder / site) for site in SITES},
+        "sites": {site: str(folder / site) for site in (*SITES, TOO_SMALL)},
         "arms": ["centralized", "local"],
         "seeds": [0, 1],
         "bootstrap": 100,
@@ -72,9 +76,15 @@ def found(spark: SparkSession, study: Path) -> dict:
 
 def test_every_arm_is_tested_on_the_same_patients(found: dict):
     assert [arm["arm"] for arm in found["arms"]] == ["centralized", *(f"local:{site}" for site in SITES)]
-    assert found["test_patients"] == round(0.3 * 24) + round(0.3 * 36)
+    assert found["test_patients"] == round(0.3 * 24) + round(0.3 * 36) + 1
     assert {tuple(arm["primary_by_seed"]) for arm in found["arms"]} == {("0", "1")}
     assert len({arm["figures"]["pairs"] for arm in found["arms"]}) == 1
+
+
+def test_a_site_too_small_to_train_alone_is_in_the_pool_and_named(study: Path, found: dict):
+    assert found["not_alone"] == [TOO_SMALL]
+    assert TOO_SMALL in {departure["site"] for departure in found["departures"]}
+    assert f"to train, choose and test by themselves: {TOO_SMALL}." in (report(study) / "report.html").read_text()
 
 
 def test_only_pooling_moves_rows(found: dict):

@@ -1,6 +1,6 @@
 """Small datasets of both kinds, written through the real write path, for whoever needs one in a test."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,9 @@ def write_samples(
     drugs: Sequence[str] = ("afatinib", "bosutinib", "cisplatin"),
     observed: float = 0.8,
     noise: float = 0.1,
+    responders: Callable[[np.ndarray], np.ndarray] | None = None,
+    missing: Collection[str] = (),
+    leak: bool = False,
     row_group_patients: int = 8,
     seed: int = 0,
     name: str = "samples",
@@ -124,7 +127,9 @@ def write_samples(
     """Publish one sample a patient; a drug's response is a linear function of the expression, plus noise.
 
     The weights are those of the drug's name, so that sites agree on the signal. Each (sample, drug) pair is observed
-    with probability `observed`, and one at least. Every third patient is declared test.
+    with probability `observed`, and one at least. Every third patient is declared test. `responders` makes classes (0
+    or 1) of the numbers; `missing` are clinical columns that the site does not record; with a `leak` the first gene
+    holds the response to the first drug, where it is known.
     """
     rng = np.random.default_rng(seed)
     drugs = sorted(drugs)
@@ -135,6 +140,14 @@ def write_samples(
         indices = np.flatnonzero(rng.random(len(drugs)) < observed)
         indices = indices if len(indices) else np.array([0])
         response = weights[indices] @ expression / np.sqrt(genes) + noise * rng.normal(size=len(indices))
+        if responders is not None:
+            response = responders(response)
+        if leak and indices[0] == 0:
+            expression[0] = response[0]
+        clinical = {
+            "sex": None if patient % 5 == 4 else ("female", "male")[patient % 2],
+            "age": None if patient % 7 == 6 else float(40 + patient % 30),
+        }
         yield {
             "site": site,
             "patient": f"{site}-p{patient:03d}",
@@ -142,8 +155,7 @@ def write_samples(
             "part": "test" if patient % 3 == 2 else "train",
             "sample": f"{site}-p{patient:03d}",
             "expression": expression.astype(np.float32),
-            "clinical_sex": None if patient % 5 == 4 else ("female", "male")[patient % 2],
-            "clinical_age": None if patient % 7 == 6 else float(40 + patient % 30),
+            **{f"clinical_{name}": None if name in missing else value for name, value in clinical.items()},
             "drug": indices.astype(np.int32),
             "response": response.astype(np.float32),
         }
@@ -152,7 +164,7 @@ def write_samples(
         "kind": "samples",
         "genes": [f"ENSG{number:011d}" for number in range(genes)],
         "drugs": drugs,
-        "response": "LN_IC50",
+        "response": "LN_IC50" if responders is None else "responder",
         "clinical": {
             "sex": {"type": "category", "categories": ["female", "male"]},
             "age": {"type": "number", "unit": "years", "min": 0, "max": 120},

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from oncotrain.config.training import RunConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.filesystem import Lake, open_filesystem
 from oncotrain.training.central import train_centralized
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.timeout(600)  # every rank imports torch afresh, DDP's 
 
 @pytest.fixture(scope="session")
 def work(trained_on: Lake) -> Callable[[Collective], Trained]:
-    """Both tasks, in both precisions and with compressed gradients, from parameters that only rank 0 has right.
+    """Both tasks, in both precisions and with compressed gradients, and one beside a ridge; from parameters that only
+    rank 0 has right.
 
     No name of a test's module is in it: it is pickled.
     """
@@ -36,7 +38,10 @@ def work(trained_on: Lake) -> Callable[[Collective], Trained]:
             "compressed": {"compression": "float16", "optimizer": {"name": "sgd", "lr": 0.01}},
         }.items():
             configs[f"{task} {way}"] = run_config(task, **train)
-            plans[f"{task} {way}"] = plan_alone(open_data(trained_on, configs[f"{task} {way}"], "test.yaml"))
+    ridge = configs["drug_response float64"].model_dump()
+    ridge["task"] |= {"ridge": {"components": 5}}
+    configs["ridge float64"] = RunConfig.model_validate(ridge)
+    plans |= {name: plan_alone(open_data(trained_on, config, "test.yaml")) for name, config in configs.items()}
 
     def train_all(collective: Collective) -> Trained:
         trained = {}

@@ -54,10 +54,14 @@ class PartWriter:
         return max(1, self.part_bytes // (4 * len(self.genes)))
 
     def spans(self, records: Mapping[int, Mapping[str, Any]], tasks: int) -> list[Span]:
-        """Runs of whole parts that hold a record: about `tasks` of equal length, none over 256 MB."""
+        """Runs of whole parts that hold a record, of equal length: `tasks`, or where samples are columns a multiple of
+        so many, that none is over 256 MB, since all of it is in memory.
+        """
         samples = len(self.matrix.samples)
         parts = -(-samples // self.part_rows)
-        size = self.part_rows * min(-(-parts // tasks), max(1, _SPAN_BYTES // self.part_bytes))
+        largest = parts if self.matrix.samples_as_rows else max(1, _SPAN_BYTES // self.part_bytes)
+        rounds = -(-parts // (tasks * largest))
+        size = self.part_rows * -(-parts // (tasks * rounds))
         spans = []
         for first in range(0, samples, size):
             stop = min(first + size, samples)

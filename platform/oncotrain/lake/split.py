@@ -7,7 +7,7 @@ alone, no patient list moves, and the split of pooled data is the union of the s
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,10 @@ class Split(Frozen):
             repeated = len(patients) - len(set(patients))
             raise ValueError(f"leak: {repeated} patients are in more than one part")
         return self
+
+    def empty_parts(self) -> list[Part]:
+        """The parts without a patient."""
+        return [part for part in get_args(Part) if not getattr(self, part)]
 
     def rows(self, dataset: Dataset, part: Part) -> np.ndarray:
         """Numbers (int64, ascending) of the dataset's rows that belong to `part`.

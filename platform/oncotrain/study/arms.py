@@ -13,11 +13,13 @@ from oncotrain.federation.local import federate_on_this_machine
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.pool import pool
+from oncotrain.log import get_logger
 from oncotrain.study.accounting import Cost, cost_of
 from oncotrain.study.derive import arm_config
 from oncotrain.study.result import CurvePoint, Departure, Guarantee
 from oncotrain.tasks import create_task
 from oncotrain.training.central import train_centralized
+from oncotrain.training.data import open_data
 from oncotrain.training.run import RunDirectory
 
 
@@ -105,8 +107,13 @@ def _centralized(
 def _local(
     energy: EnergyModel, config: RunConfig, source: str, sites: Mapping[str, Lake], primary: str
 ) -> Iterator[TrainedRun]:
+    """One run a site, but for sites whose split leaves a part empty: with few patients it does."""
     alone = with_train(config, {"engine": "single", "ranks": 1}, source)
     for site, lake in sites.items():
+        if empty := open_data(lake, alone, source).split.empty_parts():
+            log = get_logger(site=site, stage="study")
+            log.warning("local:%s is left out: the split has no patient for %s", site, ", ".join(empty))
+            continue
         summary = train_centralized(None, lake, alone, source=source, arm=f"local:{site}")
         directory = RunDirectory(lake, summary["run"])
         yield TrainedRun(

@@ -110,6 +110,7 @@ def _compare_case(
         margin=case.margin,
         test_patients=len(next(iter(measured.values()))),
         arms=tuple(_arm(study, pooled, [run for run in runs if run.arm == arm], sums) for arm, sums in by_arm.items()),
+        not_alone=tuple(site for site in sites if "local" in study.arms and f"local:{site}" not in by_arm),
         comparisons=tuple(comparisons),
         departures=tuple(departure for run in runs if run.seed == study.seeds[0] for departure in run.departures),
         exchanged_figures=tuple(

@@ -87,6 +87,8 @@ class CaseResult(Frozen):
     margin: float
     test_patients: int
     arms: tuple[ArmResult, ...]
+    not_alone: tuple[str, ...]
+    """Sites without the local arm that the study asks for: their patients are too few to train, choose and test."""
     comparisons: tuple[Comparison, ...]
     departures: tuple[Departure, ...]
     exchanged_figures: tuple[ExchangedFigure, ...]

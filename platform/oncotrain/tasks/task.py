@@ -21,6 +21,9 @@ import torch
 Row = Mapping[str, Any]
 """One decoded row of a dataset: column -> scalar, str or ndarray."""
 
+Rows = Callable[[], Iterable[Row]]
+"""Reads rows anew with each call: they need not fit into memory."""
+
 Sums = dict[str, np.ndarray]
 """Float64 arrays from which figures follow exactly; what a site may send instead of rows."""
 
@@ -75,6 +78,12 @@ class Task(Protocol):
         """What brings rows of a dataset with `features` to the `agreed` contract, or to the plan made from it.
 
         Whoever reads rows applies it to each, before every other verb.
+        """
+
+    def leaks(self, contract: Mapping[str, Any], train: Rows, test: Rows) -> Sequence[str]:
+        """What training rows give away of test rows, in words; nothing if, as far as can be seen, nothing.
+
+        Of adapted rows, with their `patient`, whose patients are disjoint already. Asked once, when a split is made.
         """
 
     def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:

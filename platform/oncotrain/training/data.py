@@ -2,7 +2,9 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.row_group_cache import DiskCache
 from oncotrain.lake.split import Part, Split, load_split, make_split, save_split
-from oncotrain.tasks import Fit, Plan, Sums, Task, create_task
+from oncotrain.tasks import Fit, Plan, Row, Sums, Task, create_task
 
 ROW_GROUPS = Path(tempfile.gettempdir()) / f"oncotrain-row-groups-{os.getuid()}"
 """Where ranks of this machine share row groups; YARN and Spark set TMPDIR to a container's own scratch space."""
@@ -42,12 +44,15 @@ def open_data(lake: Lake, config: RunConfig, source: str, version: str | None = 
     Args:
         source: The configuration's file, for messages.
         version: The dataset's version; None is the newest.
+
+    Raises:
+        DataError: The split that is made would leak; nothing is frozen.
     """
     task = create_task(config.task, source)
     limit = config.train.disk_cache_gib
     disk_cache = DiskCache(ROW_GROUPS, int(limit * 2**30)) if limit else None
     dataset = open_dataset(lake, config.dataset or task.dataset, version, disk_cache=disk_cache)
-    return RunData(task, dataset, _frozen_split(lake, dataset, config.split, source))
+    return RunData(task, dataset, _frozen_split(lake, dataset, task, config.split, source))
 
 
 def local_statistics(data: RunData, contract: dict[str, Any]) -> Sums:
@@ -73,9 +78,11 @@ def plan_alone(data: RunData) -> Plan:
     return plan
 
 
-def _frozen_split(lake: Lake, dataset: Dataset, config: SplitConfig, source: str) -> Split:
+def _frozen_split(lake: Lake, dataset: Dataset, task: Task, config: SplitConfig, source: str) -> Split:
     if config.rule is not None and config.name not in lake.list("splits"):
-        save_split(lake, make_split(dataset, config.rule, config.name))
+        made = make_split(dataset, config.rule, config.name)
+        _require_no_leak(dataset, task, made)
+        save_split(lake, made)
     split = load_split(lake, config.name)
     if config.rule not in (None, split.rule):
         raise UserError(
@@ -83,3 +90,20 @@ def _frozen_split(lake: Lake, dataset: Dataset, config: SplitConfig, source: str
             f"({split.rule}); choose another split.name"
         )
     return split
+
+
+def _require_no_leak(dataset: Dataset, task: Task, split: Split) -> None:
+    """At each participant of its own rows: what leaks between sites is seen where rows are pooled."""
+    if not (split.train and split.test):
+        return
+    contract = task.agree([task.contract(dataset.manifest.features)])
+    adapt = task.adapt(dataset.manifest.features, contract)
+
+    def read(part: Part) -> Iterator[Row]:
+        return map(adapt, dataset.iterate(("patient", *task.columns), split.rows(dataset, part)))
+
+    if found := task.leaks(contract, partial(read, "train"), partial(read, "test")):
+        raise DataError(
+            f"{dataset.uri}: split {split.name!r} would leak: {'; '.join(found)}. Ingest it without such genes, and "
+            "with one patient id for samples of one origin"
+        )

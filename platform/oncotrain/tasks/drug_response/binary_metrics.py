@@ -5,10 +5,14 @@ of squared errors: histograms were chosen over exchanged predictions, so that no
 within a bin of 1 / BINS are ties.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from oncotrain.tasks.task import Sums
 
+METRICS = ("auroc", "auprc", "brier", "calibration_error")
+"""Names of all figures."""
 BINS = 1000
 _GROUPS = 10
 """Groups of equally many patients for calibration."""
@@ -24,6 +28,11 @@ def binary_sums(true: np.ndarray, probability: np.ndarray) -> Sums:
     }
 
 
+def merge_sums(parts: Sequence[Sums]) -> Sums:
+    """Sums of the union of disjoint sets of patients."""
+    return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+
+
 def binary_figures(sums: Sums) -> dict[str, float]:
     """AUROC, AUPRC (average precision), Brier score, and the expected calibration error over tenths of the patients.
 
@@ -32,7 +41,7 @@ def binary_figures(sums: Sums) -> dict[str, float]:
     positive, negative = sums["responders"], sums["others"]
     pairs, total = positive.sum() * negative.sum(), positive.sum() + negative.sum()
     if not pairs:
-        return dict.fromkeys(("auroc", "auprc", "brier", "calibration_error"), float("nan"))
+        return dict.fromkeys(METRICS, float("nan"))
     below = np.cumsum(negative) - negative
     found, called = np.cumsum(positive[::-1]), np.cumsum((positive + negative)[::-1])
     precision = np.divide(found, called, out=np.zeros(BINS), where=called > 0)

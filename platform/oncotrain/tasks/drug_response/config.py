@@ -42,6 +42,8 @@ class RidgeConfig(Frozen):
 class DrugResponseConfig(Frozen):
     """The whole of the settings."""
 
+    outcome: Literal["continuous", "binary"] = "continuous"
+    """`binary` where responses are 1 (responder) and 0, as the ingest's `response.classes` makes them."""
     clinical: tuple[str, ...] = ()
     """Clinical columns that the network sees, named as in the ingest's YAML."""
     auxiliary: tuple[str, ...] = ()
@@ -54,4 +56,4 @@ class DrugResponseConfig(Frozen):
     shrinkage: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)] = (1.0,)
     """Candidate factors between the drug's training mean (0) and the network (1), chosen on validation patients."""
     minimum_samples: int = Field(default=10, ge=2)
-    """Fewest observed samples with which a drug enters the per-drug means."""
+    """Fewest observed samples with which a drug enters the per-drug means of a continuous outcome."""

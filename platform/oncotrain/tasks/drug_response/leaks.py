@@ -1,6 +1,7 @@
 """Leaks that make figures too good: samples on both sides of a split, and genes that hold the response."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import numpy as np
 
@@ -16,6 +17,8 @@ COPY = 0.97
 _FEWEST = 20
 """Samples below which a high correlation is no news."""
 _EXAMPLES = 3
+_BLOCK = 512
+"""Rows whose profiles are in memory together, beside those of all test rows."""
 
 
 def require_no_leak(plan: Plan, train: Sequence[Row], test: Sequence[Row], *, shared_samples: bool = False) -> None:
@@ -24,7 +27,7 @@ def require_no_leak(plan: Plan, train: Sequence[Row], test: Sequence[Row], *, sh
     Args:
         shared_samples: Samples may stand on both sides, as where pairs or drugs are held out; a pair may not.
     """
-    found = [*copied_genes(plan, [*train, *test]), *shared_pairs(plan, train, test)]
+    found = [*copied_genes(plan, chain(train, test)), *shared_pairs(plan, train, test)]
     if not shared_samples:
         found += [*shared_patients(train, test), *near_duplicates(plan, train, test)]
     if found:
@@ -44,37 +47,59 @@ def shared_pairs(plan: Plan, train: Sequence[Row], test: Sequence[Row]) -> list[
     return [f"{len(both)} pairs are on both sides, such as with {plan['drugs'][both[0]]}"] if both else []
 
 
-def near_duplicates(plan: Plan, train: Sequence[Row], test: Sequence[Row], threshold: float = DUPLICATE) -> list[str]:
+def near_duplicates(plan: Plan, train: Iterable[Row], test: Iterable[Row], threshold: float = DUPLICATE) -> list[str]:
     """Test profiles that nearly equal one of the training rows: an alias of a line, or a replicate."""
-    closest = _profiles(plan, test) @ _profiles(plan, train).T
-    close = (closest > threshold).any(axis=1)
+    tested = [_profiles(plan, block) for block in _blocks(test)]
+    if not tested:
+        return []
+    profiles = np.vstack(tested)
+    close = np.zeros(len(profiles), bool)
+    for block in _blocks(train):
+        close |= (profiles @ _profiles(plan, block).T > threshold).any(axis=1)
     if not close.any():
         return []
     return [f"{close.sum()} test profiles nearly equal a training profile (correlation above {threshold})"]
 
 
-def copied_genes(plan: Plan, rows: Sequence[Row], threshold: float = COPY) -> list[str]:
+def copied_genes(plan: Plan, rows: Iterable[Row], threshold: float = COPY) -> list[str]:
     """Genes that correlate with the response to a drug as only a copy of it does."""
-    genes = np.stack([row["expression"] for row in rows]).astype(np.float64)
-    found = []
-    for drug, values in enumerate(response_matrix(rows, len(plan["drugs"])).T):
-        seen = ~np.isnan(values)
-        if seen.sum() < _FEWEST:
-            continue
-        x, y = genes[seen] - genes[seen].mean(axis=0), values[seen] - values[seen].mean()
-        norms = np.sqrt((x**2).sum(axis=0) * (y @ y))
-        strength = np.abs(y @ x) / np.where(norms > 0, norms, np.inf)
-        found += [
-            f"gene {plan['genes'][at]} copies the response to {plan['drugs'][drug]}"
-            for at in np.flatnonzero(strength > threshold)
-        ]
+    genes, drugs = len(plan["genes"]), len(plan["drugs"])
+    count, y, yy = np.zeros(drugs), np.zeros(drugs), np.zeros(drugs)
+    x, xx, xy = np.zeros((genes, drugs)), np.zeros((genes, drugs)), np.zeros((genes, drugs))
+    for block in _blocks(rows):
+        # Standardized, so that sums of squares lose no digits to the means.
+        expression = _standardized(plan, block).astype(np.float64)
+        response = (response_matrix(block, drugs) - plan["drug_mean"]) / plan["drug_std"]
+        seen = (~np.isnan(response)).astype(np.float64)
+        response = np.nan_to_num(response)
+        count, y, yy = count + seen.sum(axis=0), y + response.sum(axis=0), yy + (response**2).sum(axis=0)
+        x += expression.T @ seen
+        xx += (expression**2).T @ seen
+        xy += expression.T @ response
+    n = np.maximum(count, 1)
+    variation = np.maximum(xx - x**2 / n, 0) * np.maximum(yy - y**2 / n, 0)
+    strength = np.divide(np.abs(xy - x * y / n), np.sqrt(variation), out=np.zeros_like(xy), where=variation > 1e-12)
+    copies = np.argwhere((strength > threshold) & (count >= _FEWEST))
+    found = [f"gene {plan['genes'][at]} copies the response to {plan['drugs'][drug]}" for at, drug in copies]
     more = [f"and {len(found) - _EXAMPLES} more"] if len(found) > _EXAMPLES else []
     return [*found[:_EXAMPLES], *more]
 
 
+def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while block := list(islice(iterator, _BLOCK)):
+        yield block
+
+
+def _standardized(plan: Plan, rows: Sequence[Row]) -> np.ndarray:
+    """Profiles (rows, genes) float32 by the plan's moments."""
+    values = np.stack([row["expression"] for row in rows]).astype(np.float32)
+    standardized: np.ndarray = (values - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
+    return standardized
+
+
 def _profiles(plan: Plan, rows: Sequence[Row]) -> np.ndarray:
     """Standardized profiles (rows, genes) float32 of length one and mean zero, so that a product is a correlation."""
-    values = np.stack([row["expression"] for row in rows]).astype(np.float32)
-    values = (values - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
+    values = _standardized(plan, rows)
     values -= values.mean(axis=1, keepdims=True)
     return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)

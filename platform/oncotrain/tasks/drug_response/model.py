@@ -46,7 +46,8 @@ class FrozenRidge(nn.Module):
         super().__init__()
         for part in ("axes", "ridge"):
             for name, values in plan[part].items():
-                self.register_buffer(name, torch.tensor(from_text(values), dtype=torch.float64))
+                buffer = torch.tensor(from_text(values), dtype=torch.float64)
+                self.register_buffer(name, buffer.contiguous())  # ranks broadcast no other layout
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Responses (rows, drugs) of standardized inputs (rows, inputs)."""

@@ -1,6 +1,7 @@
 """The drug response task: the response of every sample to every drug, trained on the pairs that were observed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -13,14 +14,15 @@ from oncotrain.tasks.drug_response.config import DrugResponseConfig
 from oncotrain.tasks.drug_response.contract import common_contract, offered_contract, row_adapter
 from oncotrain.tasks.drug_response.holdout import Keep
 from oncotrain.tasks.drug_response.inputs import input_matrix
+from oncotrain.tasks.drug_response.leaks import copied_genes, near_duplicates
 from oncotrain.tasks.drug_response.loss import squared_error
-from oncotrain.tasks.drug_response.metrics import METRICS, merge_sums, pair_sums, response_figures
 from oncotrain.tasks.drug_response.model import FrozenRidge, ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
+from oncotrain.tasks.drug_response.outcome import create_outcome
 from oncotrain.tasks.drug_response.picture import scatter
 from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.drug_response.ridge.fits import ridge_fits
-from oncotrain.tasks.task import Fit, Plan, Row, Sums
+from oncotrain.tasks.task import Fit, Plan, Row, Rows, Sums
 
 
 def create(settings: Mapping[str, Any], source: str) -> "DrugResponse":
@@ -34,11 +36,11 @@ class DrugResponse:
     name = "drug_response"
     dataset = "samples"
     unit = ("sample",)
-    primary = "r2_per_drug"
-    metrics = METRICS
 
     def __init__(self, config: DrugResponseConfig) -> None:
         self.config = config
+        self.outcome = create_outcome(config)
+        self.primary, self.metrics = self.outcome.primary, self.outcome.metrics
         self.columns = ("expression", "drug", "response", *map(clinical.column, config.clinical))
         self.fits: tuple[Fit, ...] = ridge_fits(config.ridge, config.auxiliary)
 
@@ -50,6 +52,13 @@ class DrugResponse:
 
     def adapt(self, features: Mapping[str, Any], agreed: Mapping[str, Any]) -> Callable[[Row], Row]:
         return row_adapter(self.contract(features), agreed)
+
+    def leaks(self, contract: Mapping[str, Any], train: Rows, test: Rows) -> Sequence[str]:
+        moments = training_moments(contract, train())
+        if not moments["pairs"].any():
+            return ()
+        plan = make_plan(contract, moments)
+        return [*copied_genes(plan, chain(train(), test())), *near_duplicates(plan, train(), test())]
 
     def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
         return training_moments(contract, rows)
@@ -100,11 +109,12 @@ class DrugResponse:
     def decide(self, raw: Mapping[str, np.ndarray], plan: Plan, decision: Mapping[str, Any]) -> dict[str, np.ndarray]:
         deviation = raw["standardized"] * np.array(plan["drug_std"])
         response = np.array(plan["drug_mean"]) + decision["shrinkage"] * deviation
-        return {"response": response.astype(np.float32)}
+        return {"response": np.clip(response, *self.outcome.bounds).astype(np.float32)}
 
     def measure(self, unit: Row, prediction: Mapping[str, np.ndarray], plan: Plan) -> Sums:
         true = response_matrix([unit], len(plan["drugs"]))[0]
-        return pair_sums(np.where(judged(plan["drugs"], self.config.auxiliary), true, np.nan), prediction["response"])
+        counted = np.where(judged(plan["drugs"], self.config.auxiliary), true, np.nan)
+        return self.outcome.sums(counted, prediction["response"])
 
     def judges(self, plan: Plan) -> Keep:
         """Which responses of an adapted row are judged: all but the auxiliary ones."""
@@ -112,10 +122,10 @@ class DrugResponse:
         return lambda row: judged_drugs[row["drug"]]
 
     def merge(self, parts: Sequence[Sums]) -> Sums:
-        return merge_sums(parts)
+        return self.outcome.merge(parts)
 
     def figures(self, sums: Sums) -> dict[str, float]:
-        return response_figures(sums, self.config.minimum_samples)
+        return self.outcome.figures(sums)
 
     def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
         return scatter(units, plan["drugs"])

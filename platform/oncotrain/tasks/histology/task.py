@@ -18,7 +18,7 @@ from oncotrain.tasks.histology.picture import overlays
 from oncotrain.tasks.histology.postprocess import candidates, majority_classes, separate
 from oncotrain.tasks.histology.restained import restained
 from oncotrain.tasks.histology.whole_image import assemble, predict_in_windows
-from oncotrain.tasks.task import Plan, Row, Sums
+from oncotrain.tasks.task import Plan, Row, Rows, Sums
 
 
 def create(settings: Mapping[str, Any], source: str) -> "Histology":
@@ -55,6 +55,10 @@ class Histology:
         """Tiles as they are, or restained: raises UserError where `features` differ from what was agreed."""
         common_contract([offered_contract(features), dict(agreed)])
         return restained if self.config.stain == "macenko" else lambda row: row
+
+    def leaks(self, contract: Mapping[str, Any], train: Rows, test: Rows) -> Sequence[str]:  # noqa: ARG002
+        """None beyond patients: a tile holds no truth but its labels."""
+        return ()
 
     def statistics(
         self,
