@@ -6,6 +6,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from oncotrain.errors import UserError
 from oncotrain.lake.filesystem import Lake, open_filesystem, rename_new, write_atomic
+from oncotrain.lake.hdfs import known_host
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,15 @@ def test_paths_and_uris_are_inside_the_lake(tmp_path: Path) -> None:
 def test_hdfs_opens_without_java_or_spark() -> None:
     fs, path = open_filesystem("hdfs://127.0.0.1:8020/lakes/a/")
     assert (fs.host, fs.port, path) == ("127.0.0.1", 8020, "/lakes/a")
+
+
+def test_a_namenode_is_named_as_the_tokens_of_a_container_name_it(tmp_path: Path) -> None:
+    for service, known in (("127.0.0.1:8020", "127.0.0.1"), ("localhost:8020", "localhost")):
+        tokens = tmp_path / service
+        tokens.write_bytes(b"HDTS\0" + service.encode() + b"\0")
+        assert known_host("localhost", 8020, str(tokens)) == known
+        assert known_host("nameservice", None, str(tokens)) == "nameservice"
+    assert known_host("localhost", 8020, None) == "localhost"
 
 
 def test_rename_neither_nests_nor_overwrites(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Every engine gives the same parameters: real processes, real Spark tasks, the shipped models on real datasets."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +104,21 @@ def test_an_error_of_the_user_crosses_processes(spark: SparkSession):
 
     with pytest.raises(DataError, match="no such row"):
         create_engine("horovod", spark).run(refuse, 2)
+
+
+def test_ranks_are_started_by_the_python_of_the_executors(spark: SparkSession, tmp_path: Path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexport STARTED="$*"\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(spark.sparkContext, "pythonExec", str(python))
+
+    def started(_collective: Collective) -> str:
+        import os
+
+        return os.environ["STARTED"]
+
+    for arguments in create_engine("horovod", spark).run(started, 2):
+        assert "gloo_exec_fn" in arguments
 
 
 def test_engines_that_need_spark_or_one_rank_say_so():

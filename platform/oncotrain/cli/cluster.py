@@ -11,12 +11,17 @@ cluster = typer.Typer(no_args_is_help=True, help="A real Hadoop on this machine:
 
 
 @cluster.command("up")
-def up(site: NameOption = "centre") -> None:
+def up(
+    site: NameOption = "centre",
+    kerberos: Annotated[
+        bool, typer.Option("--kerberos", help="with a KDC; decided when it is first brought up")
+    ] = False,
+) -> None:
     """Start NameNode, 2 DataNodes, ResourceManager and 2 NodeManagers in clusters/SITE; no harm if they run."""
     from oncotrain.cluster.folder import named_cluster
     from oncotrain.cluster.local import status, up
 
-    up(named_cluster(site))
+    up(named_cluster(site), kerberos=kerberos)
     typer.echo("\n".join(status(named_cluster(site))))
     typer.echo(f'to submit to it: eval "$(oncotrain cluster env --site {site})"')
 

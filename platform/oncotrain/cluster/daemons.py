@@ -7,6 +7,7 @@ from pathlib import Path
 
 from oncotrain.cluster.folder import DATANODES, NODEMANAGERS, Cluster
 from oncotrain.cluster.jars import fetch_jars
+from oncotrain.cluster.kdc import java_environment
 from oncotrain.cluster.processes import DAEMON, MARK, daemons_of, kill
 from oncotrain.errors import UserError
 
@@ -91,7 +92,8 @@ def _java(cluster: Cluster, name: str) -> list[str]:
 
 def _environment(cluster: Cluster) -> dict[str, str]:
     """NodeManagers hand HADOOP_CONF_DIR and the mark to their containers (yarn.nodemanager.env-whitelist)."""
-    return {**os.environ, "HADOOP_CONF_DIR": str(cluster.conf), MARK: str(cluster.folder)}
+    own = {"HADOOP_CONF_DIR": str(cluster.conf), MARK: str(cluster.folder)}
+    return {**os.environ, **own, **java_environment(cluster)}
 
 
 def _datanode(cluster: Cluster, name: str) -> Daemon:

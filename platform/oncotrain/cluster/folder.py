@@ -14,6 +14,7 @@ DATANODES = ("datanode-1", "datanode-2")
 NODEMANAGERS = ("nodemanager-1", "nodemanager-2")
 
 PORTS = (
+    "kdc",
     "namenode",
     "namenode-http",
     *(f"{node}-{what}" for node in DATANODES for what in ("data", "http", "ipc")),
@@ -43,6 +44,16 @@ class Cluster:
     def spark_conf(self) -> Path:
         """What SPARK_CONF_DIR has to be."""
         return self.folder / "spark"
+
+    @property
+    def kdc(self) -> Path:
+        """What only the KDC reads."""
+        return self.folder / "kdc"
+
+    @property
+    def krb5_conf(self) -> Path:
+        """What KRB5_CONFIG has to be; only a cluster with Kerberos has it."""
+        return self.conf / "krb5.conf"
 
     @property
     def data(self) -> Path:

@@ -8,18 +8,22 @@ from pathlib import Path
 from typing import Literal
 
 from oncotrain.cluster.folder import Cluster
+from oncotrain.cluster.kdc import client_environment
 
 DeployMode = Literal["client", "cluster"]
 
 
 def environment(cluster: Cluster, user: str | None = None) -> dict[str, str]:
     """The variables with which spark-submit, hdfs-native and Java's clients find a local cluster, as `user`."""
+    account = user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+    ticket = client_environment(cluster, account) if cluster.krb5_conf.exists() else {}
     return {
+        **ticket,
         "HADOOP_CONF_DIR": str(cluster.conf),
         "SPARK_CONF_DIR": str(cluster.spark_conf),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
-        "HADOOP_USER_NAME": user or os.environ.get("HADOOP_USER_NAME") or getpass.getuser(),
+        "HADOOP_USER_NAME": account,
     }
 
 

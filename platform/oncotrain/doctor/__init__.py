@@ -8,7 +8,7 @@ from functools import partial
 
 from rich.text import Text
 
-from oncotrain.doctor.connections import lake, superlink
+from oncotrain.doctor.connections import asks_for_kerberos, kerberos, lake, superlink
 from oncotrain.doctor.probe import Probe, in_own_process
 from oncotrain.doctor.tools import hadoop_jars, java, maven
 
@@ -29,7 +29,7 @@ _COMPONENTS = {
 def run_probes(
     superlink_address: str | None = None, root_certificates: str | None = None, lake_uri: str | None = None
 ) -> Iterator[Probe]:
-    """Probe every component, and the SuperLink and the lake where they are given; in order, as answers come in.
+    """Probe every component, a kerberized HDFS, and SuperLink and lake where given; in order, as answers come in.
 
     Takes about 20 s of CPU: Spark runs a job, and Horovod sums over two ranks.
     """
@@ -37,6 +37,8 @@ def run_probes(
     checks = [java]
     checks += [partial(in_own_process, name, *how) for name, how in _COMPONENTS.items()]
     checks += [hadoop_jars, maven]
+    if asks_for_kerberos():
+        checks.append(kerberos)
     if superlink_address:
         checks.append(partial(superlink, superlink_address, root_certificates))
     if lake_uri:

@@ -1,8 +1,10 @@
-"""Probes of what a site talks to: a SuperLink, and a lake."""
+"""Probes of what a site talks to: a SuperLink, a kerberized HDFS, and a lake."""
 
+import os
 import socket
 import ssl
 from pathlib import Path
+from xml.etree import ElementTree
 
 from oncotrain.doctor.probe import Probe
 from oncotrain.errors import UserError
@@ -31,6 +33,27 @@ def superlink(address: str, root_certificates: str | None) -> Probe:
     except (OSError, OverflowError) as error:
         remedy = f"{error}; start it (jobs/federated_server.py), or ask who runs it and whether a firewall is between"
         return Probe("SuperLink", address, ok=False, remedy=remedy)
+
+
+def asks_for_kerberos() -> bool:
+    """Does the configuration in HADOOP_CONF_DIR want tickets?"""
+    file = Path(os.environ.get("HADOOP_CONF_DIR", "")) / "core-site.xml"
+    if not file.is_file():
+        return False
+    properties = ElementTree.parse(file).iter("property")  # noqa: S314 - the administrator's own
+    values = {one.findtext("name"): one.findtext("value") for one in properties}
+    return values.get("hadoop.security.authentication") == "kerberos"
+
+
+def kerberos() -> Probe:
+    """Does the HDFS of that configuration (`fs.defaultFS`) let this account in?"""
+    try:
+        from oncotrain.lake.hdfs import Hdfs
+
+        Hdfs().info("/")
+    except (UserError, OSError, ImportError) as error:
+        return Probe("Kerberos", "", ok=False, remedy=str(error))
+    return Probe("Kerberos", "HDFS lets this account in", ok=True)
 
 
 def lake(uri: str) -> Probe:

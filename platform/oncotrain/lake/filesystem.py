@@ -22,7 +22,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from oncotrain.errors import UserError
-from oncotrain.lake.hdfs import Hdfs, LostConnectionError
+from oncotrain.lake.hdfs import Hdfs, LostConnectionError, known_host
 
 _LEASE_PATIENCE = 120
 """Seconds to wait for a lock in HDFS: twice the NameNode's soft limit, after which a dead holder's lease is free."""
@@ -64,7 +64,8 @@ def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
     # In a container of YARN, Spark acts as the account that submitted; so does hdfs-native, where nothing else says so.
     if "SPARK_USER" in os.environ:
         os.environ.setdefault("HADOOP_USER_NAME", os.environ["SPARK_USER"])
-    return Hdfs(host=parts.hostname, port=port), path
+    host = known_host(parts.hostname or "", port, os.environ.get("HADOOP_TOKEN_FILE_LOCATION"))
+    return Hdfs(host=host, port=port), path
 
 
 @dataclass(frozen=True)

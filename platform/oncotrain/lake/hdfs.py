@@ -8,11 +8,15 @@ NameNode then spends in safe mode is waited for here.
 import errno
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from hdfs_native import AclEntry
+import pyarrow as pa
+from hdfs_native import AclEntry, FileReader
 from hdfs_native.fsspec import HdfsFileSystem
 
 from oncotrain.errors import UserError
@@ -28,6 +32,8 @@ class SafeModeError(LostConnectionError):
 
 _REMOTE = re.compile(r'RPCError\("(?:[\w$]+\.)*([\w$]+)", "(.*?)(?:\\n|"\))', re.DOTALL)
 """Class and first line of what the NameNode threw."""
+_KERBEROS = re.compile(r'GSSAPIError\(.*, "(.*)"\)', re.DOTALL)
+"""What MIT's library says, such as that there is no ticket, or that it has expired."""
 _SAFE_MODE = ("SafeModeException", "RetriableException")
 _SAFE_MODE_PATIENCE = 180
 """Seconds; as long as hdfs-native waits for a NameNode that does not answer."""
@@ -40,6 +46,10 @@ class Hdfs(HdfsFileSystem):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.client.inner = _Translated(self.client.inner)  # type: ignore[assignment]
+
+    def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
+        opened = super()._open(path, mode, *arguments, **options)
+        return ArrowReader(opened.inner) if mode == "rb" else opened
 
     def named_acl(self, path: str) -> list[str]:
         """The entries of `path` beyond owner, group and others, as `user:NAME:r-x`, sorted."""
@@ -54,6 +64,35 @@ class Hdfs(HdfsFileSystem):
             entries: list[list[Any]] = [entry.split(":") for entry in acl]
             named = [AclEntry(kind, "access", bits, name) for kind, name, bits in entries]
             self.client.modify_acl_entries(path, named)
+
+
+@cache
+def known_host(host: str, port: int | None, tokens: str | None) -> str:
+    """The name or address under which a YARN container's tokens, a file, know the NameNode at `host`:`port`.
+
+    Java writes the address into them unless `hadoop.security.token.service.use_ip` is false; hdfs-native looks for
+    what the URI says, and finding no token would ask for a ticket, which containers do not have.
+    """
+    if tokens is None or port is None or f"{host}:{port}".encode() in Path(tokens).read_bytes():
+        return host
+    return socket.gethostbyname(host)
+
+
+class ArrowReader(FileReader):
+    """A file to read, for Arrow without the copies of `read`: a row group is read straight into Arrow's memory."""
+
+    def read_buffer(self, size: int) -> pa.Buffer:
+        """What Arrow calls in place of `read`, where there is one."""
+        start = self.tell()
+        buffer = pa.allocate_buffer(max(0, min(size, len(self) - start)))
+        view, filled = memoryview(buffer).cast("B"), 0
+        for packet in self.read_range_stream(start, len(view)):
+            view[filled : filled + len(packet)] = packet
+            filled += len(packet)
+        if filled != len(view):
+            raise LostConnectionError(errno.EIO, f"{filled} bytes came of {len(view)}")
+        self.seek(start + filled)
+        return buffer
 
 
 class _Translated:
@@ -97,10 +136,15 @@ def _iterate(values: Iterator[Any]) -> Iterator[Any]:
 
 
 def _named(error: Exception) -> Exception:
-    """PermissionError or another OSError; a UserError where a quota is used up, which no input is to be blamed for."""
+    """PermissionError or another OSError; a UserError where no input is to be blamed: no ticket, a quota used up."""
     first_line = str(error).partition("\n")[0]
     if isinstance(error, FileNotFoundError | FileExistsError):
         return type(error)(first_line)
+    kerberos = _KERBEROS.search(str(error))
+    if kerberos is not None:
+        return UserError(
+            f"HDFS asks for a Kerberos ticket: {kerberos[1]}; type: kinit, or let KRB5_CLIENT_KTNAME name a keytab"
+        )
     remote = _REMOTE.search(str(error))
     if remote is None:
         return LostConnectionError(errno.EIO, first_line)

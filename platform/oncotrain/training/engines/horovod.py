@@ -45,6 +45,8 @@ class Horovod:
                     num_proc=ranks,
                     use_gloo=True,
                     nics=set(nics) or None,
+                    # Not the driver's own, by default: in a container, that is a path of its own.
+                    executable=self._spark.sparkContext.pythonExec,
                     stdout=sys.stderr,
                     stderr=sys.stderr,
                     verbose=0,
