@@ -97,17 +97,29 @@ def test_the_coordinator_is_killed_while_it_sends(lakes, undisturbed, tmp_path):
     with federation(tmp_path, lakes) as running:
         running.start_all()
         running.until_round(3)
-        until_half_sent(running)
+        until_half_sent(running, "message_ins")
         running.jobs[COORDINATOR].kill()
         running.start(COORDINATOR)
         summary = require_undisturbed(running, undisturbed)
     assert summary["rounds_trained"] == dict.fromkeys(lakes, ROUNDS)
 
 
-def until_half_sent(running: Federation) -> None:
-    """Until Flower's database has a message for a site without all of its content."""
-    half = """select 1 from object_push_session_pending join object_push_session_roots using (session_id)
-              join message_ins on message_id = root_object_id limit 1"""
+def test_sites_are_killed_while_one_of_them_sends(lakes, undisturbed, tmp_path):
+    with federation(tmp_path, lakes) as running:
+        running.start_all()
+        running.until_round(2)
+        until_half_sent(running, "message_res")
+        for site in lakes:
+            running.jobs[site].kill()
+        for site in lakes:
+            running.start(site)
+        require_undisturbed(running, undisturbed)
+
+
+def until_half_sent(running: Federation, table: str) -> None:
+    """Until Flower's database has a part of a message: of `message_ins` to a site, of `message_res` from one."""
+    half = f"""select 1 from object_push_session_pending join object_push_session_roots using (session_id)
+               join {table} on message_id = root_object_id limit 1"""  # noqa: S608 - of two names
     database = running.invitation.folder / "superlink" / "state.db"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         deadline = time.monotonic() + 60

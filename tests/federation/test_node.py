@@ -1,10 +1,11 @@
-"""A site's connection goes on where Flower drops a message, and ends where the site itself is refused.
+"""A site's connection goes on where Flower drops a message, refuses what it left, and ends where it is refused itself.
 
 The server is played here: a real one drops a message after three minutes; tests/federation/test_faults_processes.py has
 one whose coordinator is killed in the middle of a message.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,8 @@ from flwr.proto.run_pb2 import GetRunResponse, Run
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.task_identity import TaskIdentity
 
-from oncotrain.federation.wire.node import Node
+from oncotrain.federation.wire.node import Answer, Node
+from oncotrain.federation.wire.refusal import Refusal
 
 APP = "a" * 64
 
@@ -42,7 +44,7 @@ class Server:
         self.message = PullMessagesResponse(
             messages_list=[message_to_proto(message)], message_object_trees=[get_object_tree(message)]
         )
-        self.waiting, self.stored = 2, 0
+        self.waiting, self.stored, self.replies = 2, 0, []
         self.first = answers
         self.usual = {
             "PullMessages": self.hand_out,
@@ -65,6 +67,7 @@ class Server:
         return PullObjectResponse(object_found=True, object_available=True, object_content=content)
 
     def want(self, request: Any) -> PushMessagesResponse:
+        self.replies.append(request.messages_list[0])
         return PushMessagesResponse(objects_to_push=[request.message_object_trees[0].object_id], session_id="1")
 
     def store(self, _: Any) -> PushObjectResponse:
@@ -72,9 +75,13 @@ class Server:
         return PushObjectResponse(stored=True)
 
 
-def serve(server: Server) -> int:
-    node = Node(server, NodeProto(node_id=7), frozenset([APP]))  # type: ignore[arg-type]
-    return node.serve(lambda *_: RecordDict(), lambda: server.waiting < 0)
+class Killed(BaseException):
+    """What nobody catches."""
+
+
+def serve(server: Server, taken: Path | None = None, answer: Answer = lambda *_: RecordDict()) -> int:
+    node = Node(server, NodeProto(node_id=7), frozenset([APP]), taken)  # type: ignore[arg-type]
+    return node.serve(answer, lambda: server.waiting < 0)
 
 
 def test_every_message_is_answered():
@@ -106,3 +113,24 @@ def test_what_is_said_to_the_site_itself_ends_it(request_name, status):
     server = Server(**{request_name: refused(status)})
     with pytest.raises(httpx.HTTPStatusError):
         serve(server)
+
+
+def test_what_a_killed_client_took_along_is_refused_by_the_next(tmp_path):
+    def die(*_: Any) -> RecordDict:
+        raise Killed
+
+    taken, server = tmp_path / "taken", Server()
+    with pytest.raises(Killed):
+        serve(server, taken, die)
+    assert taken.stat().st_mode & 0o777 == 0o600
+    assert serve(server, taken) == 1
+    assert [reply.error.code for reply in server.replies] == [Refusal.RESTARTED, 0]
+    assert server.replies[0].metadata.reply_to_message_id == server.message.messages_list[0].metadata.message_id
+    assert not taken.exists()
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_the_next_client_serves_where_nobody_waits_for_a_refusal(status, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_bytes(Server().message.messages_list[0].SerializeToString())
+    assert serve(Server(PushMessages=refused(status)), taken) == 2

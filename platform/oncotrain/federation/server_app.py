@@ -2,10 +2,11 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid.http_grid import HttpGrid
 
 from oncotrain.errors import UserError
 from oncotrain.federation.audit.heads import Signer
@@ -19,6 +20,7 @@ from oncotrain.federation.process import end_with_parent
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, load_roster
 from oncotrain.federation.secure.roster import Roster
+from oncotrain.federation.wire.grid import PromptGrid
 from oncotrain.lake.filesystem import Lake
 from oncotrain.log import get_logger
 
@@ -33,7 +35,8 @@ def main(grid: Grid, context: Context) -> None:
     _log_to(file.parent / LOG)
     job = Job.model_validate_json(file.read_text(encoding="utf-8"))
     try:
-        outcome = Outcome(summary=_conduct(grid, job, file.parent))
+        prompt = PromptGrid(cast(HttpGrid, grid))  # Flower makes no other
+        outcome = Outcome(summary=_conduct(prompt, job, file.parent))
     except UserError as error:
         outcome = Outcome(error=str(error), exit_code=error.exit_code)
     write_outcome(file.parent, outcome)

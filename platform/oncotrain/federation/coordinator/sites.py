@@ -14,7 +14,7 @@ from oncotrain.federation.audit.witness import BrokenChainError
 from oncotrain.federation.coordinator.account import CoordinatorAccount
 from oncotrain.federation.wire.blocks import pack, unpack
 from oncotrain.federation.wire.parcel import CONFIG, Parcel, body_of, from_records, size, to_records
-from oncotrain.federation.wire.refusal import FLOWER, describe, name_of
+from oncotrain.federation.wire.refusal import GONE, describe, name_of
 from oncotrain.log import get_logger
 
 POLL_SECONDS = 0.5
@@ -130,7 +130,7 @@ class Sites:
         self.lost = {self.names[message.metadata.dst_node_id] for message in messages}
         accepted = []
         for site, reply in self._replies(messages):
-            if not reply.has_error() or name_of(reply.error.code) != FLOWER:
+            if not reply.has_error() or name_of(reply.error.code) not in GONE:
                 self.lost.discard(site)
             if self._accept(site, reply, requests.get(site)):
                 accepted.append((site, take(reply)))

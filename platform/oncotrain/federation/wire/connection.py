@@ -62,8 +62,8 @@ def joined(
         authority: Certificate of the authority that signed the coordinator's.
         key: The site's private key (OpenSSH, P-384), whose public half the coordinator has registered.
         patience: Seconds that a coordinator may be away, as for a restart.
-        place: Where this site keeps the number of its node; with it, this client takes over from one with the same key
-            that was killed, or that runs.
+        place: Where this site keeps the number of its node, and beside it the message that it is answering; with them,
+            this client takes over from one with the same key that was killed, or that runs.
 
     Raises UserError in words if the coordinator does not admit the site.
     """
@@ -92,7 +92,7 @@ def joined(
         heartbeat = HeartbeatSender(lambda: _beat(impatient, proto))
         heartbeat.start()
         try:
-            yield Node(client, proto, apps)
+            yield Node(client, proto, apps, place.with_suffix(".taken") if place else None)
         finally:
             heartbeat.stop()
             with suppress(httpx.HTTPError):  # the coordinator has ended first
@@ -102,9 +102,8 @@ def joined(
 def _activated(client: FleetHttpClient, activation: ActivateNodeRequest, place: Path | None) -> NodeProto:
     """This site's node, online, its number kept in the file `place`.
 
-    A client that was killed is held for online for a minute, and may have taken a message with it, which Flower hands
-    out once. Its place is given back by its number; the coordinator stops waiting for that answer when it sees the site
-    gone, hence the absence.
+    A client that was killed is held for online for a minute: its place is given back by its number. Where it was killed
+    before it could note the message that it took (`Node.taken`), the coordinator must see the site gone.
     """
     try:
         node = int(client.ActivateNode(activation).node_id)

@@ -6,14 +6,16 @@ SuperNode would start a process for each message, with code from the coordinator
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 from flwr.app import Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
-from flwr.common.serde import message_to_proto
+from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
+from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.node_pb2 import Node as NodeProto
 from flwr.proto.run_pb2 import GetRunRequest
 from flwr.supercore.inflatable.inflatable_object import (
@@ -34,6 +36,7 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from oncotrain.federation.identity.private_file import write_private
 from oncotrain.federation.wire.refusal import Refusal
 from oncotrain.log import get_logger
 
@@ -52,11 +55,14 @@ class Node:
     proto: NodeProto
     apps: frozenset[str]
     """SHA-256 of the Flower apps (FAB) that may send messages here."""
+    taken: Path | None = None
+    """File with the message that is being answered, to refuse it if this process does not."""
     _runs: dict[int, str] = field(default_factory=dict)
     """Hash of each run's app."""
 
     def serve(self, answer: Answer, finished: Callable[[], bool]) -> int:
         """Answer messages until `finished`; how many there were. A message of an app that is not allowed is refused."""
+        self._refuse_taken()
         answered = 0
         while not finished():
             if self._answer_one(answer):
@@ -70,13 +76,26 @@ class Node:
         if not pulled.messages_list:
             return False
         kind = pulled.messages_list[0].metadata.message_type.rpartition(".")[2]
+        if self.taken is not None:
+            write_private(self.taken, pulled.messages_list[0].SerializeToString())
         with _log_if_dropped(kind):
             message = self._receive(pulled)
             began = time.monotonic()
             reply = answer(message.content, kind) if self._allowed(message.metadata.run_id) else Refusal.APP
             content = Error(int(reply), reply.name) if isinstance(reply, Refusal) else reply
             self._send(Message(content, reply_to=message), time.monotonic() - began)
+        if self.taken is not None:
+            self.taken.unlink()
         return True
+
+    def _refuse_taken(self) -> None:
+        """Refuse what a client before this one took along when it was killed: Flower hands out each message once."""
+        if self.taken is None or not self.taken.exists():
+            return
+        message = message_from_proto(MessageProto.FromString(self.taken.read_bytes()))
+        self.taken.unlink()
+        with suppress(ObjectPushError, httpx.HTTPStatusError):  # nobody waits for it; what comes next says why
+            self._send(Message(Error(int(Refusal.RESTARTED), Refusal.RESTARTED.name), reply_to=message), 0.0)
 
     def _receive(self, pulled: PullMessagesResponse) -> Message:
         run, tree = pulled.messages_list[0].metadata.run_id, pulled.message_object_trees[0]
@@ -102,12 +121,14 @@ class Node:
                     clientapp_runtime_list=[seconds],
                 )
             )
-            push_object_contents_from_iterable(
-                ((name, objects[name].deflate()) for name in set(pushed.objects_to_push)),
-                make_push_object_fn_protobuf(
-                    self.client.PushObject, self.proto, reply.metadata.run_id, pushed.session_id
-                ),
+            push = make_push_object_fn_protobuf(
+                self.client.PushObject, self.proto, reply.metadata.run_id, pushed.session_id
             )
+            wanted = set(pushed.objects_to_push)
+            parts = wanted - {tree.object_id}
+            push_object_contents_from_iterable(((name, objects[name].deflate()) for name in parts), push)
+            for root in wanted - parts:  # last: by it the coordinator knows that all are there
+                push(root, objects[root].deflate())
 
     def _allowed(self, run: int) -> bool:
         if run not in self._runs:

@@ -22,10 +22,14 @@ class Refusal(IntEnum):
     """The site's floor does not allow the run."""
     RANK = 1008
     """A rank of the site's training was lost; they are started again, and the next round finds them there."""
+    RESTARTED = 1009
+    """The site's client was killed before it answered, and is there again."""
 
 
 FLOWER = "FLOWER"
 """Name of Flower's own codes: it answers for a site that is gone."""
+GONE = (FLOWER, Refusal.RESTARTED.name)
+"""Names of codes that come of a site which was gone when it should have answered."""
 
 
 def name_of(code: int) -> str:
