@@ -83,6 +83,7 @@ from flwr.serverapp.strategy import FedAvg
 from oncotrain.federation.coordinator import sites as sites_module
 from oncotrain.federation.coordinator.sites import Sites
 from oncotrain.federation.strategies.updates import Updates
+from oncotrain.federation.wire.grid import PromptGrid
 from oncotrain.federation.wire.parcel import ARRAYS, CONFIG, Parcel, parameters_of, to_records
 
 client = ClientApp()
@@ -102,7 +103,7 @@ class Clock:
 
 @server.main()
 def main(grid, context):
-    given = json.loads(Path(context.run_config["job"]).read_text())
+    given, grid = json.loads(Path(context.run_config["job"]).read_text()), PromptGrid(grid)
     push, pull = grid.push_messages, grid.pull_messages
     pack, unpack = sites_module.pack, sites_module.unpack
     sites = Sites(grid, {int(node): name for node, name in given["nodes"].items()}, 600)
