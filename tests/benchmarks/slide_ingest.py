@@ -4,9 +4,9 @@
 
 Makes a pyramid of JPEG tiles, `side` pixels square, and ingests it on `local[2]`. The bare loop reads the very tiles
 that were stored with OpenSlide in two processes and encodes them as the reader wants them; it starts nothing and
-stores one file each. Ways take turns; medians and ranges of the rates and medians of the CPU time are printed, and the
-same as JSON. Spark's start and its workers' imports are not counted: a small slide goes first. `worker_mib` is the
-largest resident set of any worker, `row_groups_mb` the smallest, middle and largest row group as stored.
+stores one file each. Ways take turns, medians and ranges are printed, and the same as JSON. Spark's start and its
+workers' imports are not counted: a small slide goes first. `worker_mib` is the largest resident set of any worker,
+`row_groups_mb` the smallest, middle and largest row group as stored.
 """
 
 import json
@@ -18,9 +18,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import openslide
@@ -41,14 +40,6 @@ from oncotrain.spark import spark_session
 
 TIATOOLBOX = "2.1.3"
 PROCESSES = 2
-
-
-class Cost(NamedTuple):
-    """What a way took."""
-
-    seconds: float
-    cpu: float
-    """Seconds, of all its processes."""
 
 
 class Peak:
@@ -96,7 +87,7 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
     slide = write_large_slide(work / f"slide-{side}.svs", side)
     spark, config = spark_session("slide_ingest"), SlidesConfig(spacing=0.25, tile=tile, classes=())
     _ingest(spark, work / "warm", write_large_slide(work / "small.svs", 4096), config)
-    found: dict[str, list[Cost]] = {}
+    found: dict[str, list[float]] = {}
     with Peak() as peak:
         for number in range(times):
             found.setdefault("oncotrain", []).append(_ingest(spark, work / "lake", slide, config))
@@ -108,12 +99,10 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
             found.setdefault("bare loop", []).append(_bare(slide, spots, tile, work / "bare"))
             if tiatoolbox:
                 found.setdefault("TIAToolbox", []).append(_tiatoolbox(slide, spots, tile, work))
-    rates = {way: [len(spots) / cost.seconds for cost in costs] for way, costs in found.items()}
-    cpu = {way: [1e3 * cost.cpu / len(spots) for cost in costs] for way, costs in found.items()}
-    print("| way | tiles/s | range | CPU ms a tile |\n|---|---|---|---|")
+    rates = {way: [len(spots) / seconds for seconds in of_way] for way, of_way in found.items()}
+    print("| way | tiles/s | range |\n|---|---|---|")
     for way, of_way in rates.items():
-        spread = f"{min(of_way):.0f} to {max(of_way):.0f}"
-        print(f"| {way} | {statistics.median(of_way):.0f} | {spread} | {statistics.median(cpu[way]):.1f} |")
+        print(f"| {way} | {statistics.median(of_way):.0f} | {min(of_way):.0f} to {max(of_way):.0f} |")
     ratios = {
         f"over {way}": round(statistics.median(np.divide(rates["oncotrain"], of_way)), 2)
         for way, of_way in rates.items()
@@ -123,31 +112,21 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
         "side": side,
         "tiles": len(spots),
         "rates": rates,
-        "cpu_ms": cpu,
         "ratios": ratios,
         "worker_mib": worker >> 20,
         "row_groups_mb": [round(size / 1e6, 1) for size in (groups[0], statistics.median(groups), groups[-1])],
     }
 
 
-def _ingest(spark: SparkSession, folder: Path, slide: Path, config: SlidesConfig) -> Cost:
-    """Of the whole job, into a new lake."""
+def _ingest(spark: SparkSession, folder: Path, slide: Path, config: SlidesConfig) -> float:
+    """Seconds of the whole job, into a new lake."""
     shutil.rmtree(folder, ignore_errors=True)
     manifest = slide.with_suffix(".csv")
     manifest.write_text(f"slide,patient\n{slide.name},P\n")
     lake = _lake(folder)
-    began, used = time.perf_counter(), _cpu()
+    began = time.perf_counter()
     ingest_slides(spark, lake, "site", manifest, config)
-    return Cost(time.perf_counter() - began, _cpu() - used)
-
-
-def _cpu() -> float:
-    """CPU seconds so far of this process and of all below it, those that have ended too."""
-    used = 0.0
-    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
-        with suppress(psutil.Error):
-            used += sum(process.cpu_times()[:4])
-    return used
+    return time.perf_counter() - began
 
 
 def _lake(folder: Path) -> Lake:
@@ -162,11 +141,9 @@ def _row_group_bytes(dataset: Dataset) -> list[int]:
     return [sum(group.column(column).total_compressed_size for column in range(group.num_columns)) for group in groups]
 
 
-def _bare(slide: Path, spots: list[tuple[int, int]], tile: int, folder: Path) -> Cost:
+def _bare(slide: Path, spots: list[tuple[int, int]], tile: int, folder: Path) -> float:
     folder.mkdir(exist_ok=True)
-    used = _cpu()
-    seconds = _side_by_side(lambda part: _read_and_encode(slide, spots[part::PROCESSES], tile, folder / f"{part}.bin"))
-    return Cost(seconds, _cpu() - used)
+    return _side_by_side(lambda part: _read_and_encode(slide, spots[part::PROCESSES], tile, folder / f"{part}.bin"))
 
 
 def _side_by_side(work: Callable[[int], None]) -> float:
@@ -195,15 +172,15 @@ def _read_and_encode(slide: Path, spots: list[tuple[int, int]], tile: int, targe
             file.write(codec.encode(field, np.asarray(source.read_region((x, y), 0, (tile, tile)).convert("RGB"))))
 
 
-def _tiatoolbox(slide: Path, spots: list[tuple[int, int]], tile: int, work: Path) -> Cost:
-    """Of two of its processes, as they say themselves, their imports aside."""
+def _tiatoolbox(slide: Path, spots: list[tuple[int, int]], tile: int, work: Path) -> float:
+    """Seconds that two of its processes take, as they say themselves, their imports aside."""
     (work / "spots.json").write_text(json.dumps(spots))
     script = Path(__file__).with_name("tiatoolbox_patches.py")
     uv = [str(Path(sys.executable).with_name("uv")), "run", "--quiet", "--isolated", "--no-project", "--python", "3.11"]
     options = [str(slide), str(work / "spots.json"), str(tile), str(work / "patches")]
     command = [*uv, "--with", f"tiatoolbox=={TIATOOLBOX}", str(script), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return Cost(*map(float, done.stdout.splitlines()[-1].split()))
+    return float(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 Writes `count` images of 200 x 200 pixels, ingests them on `local[2]`, and prints seconds between the completions of the
 first hundred surveys and of the last, and the driver's resident memory (Python and JVM) at the first and the last.
+A few slides go first, into another lake: Spark's start and its workers' imports are not counted.
 """
 
 import threading
@@ -24,6 +25,7 @@ from oncotrain.slides.ingest import ingest_slides
 from oncotrain.spark import spark_session
 
 HUNDRED = 100
+FEW = 20
 
 
 def main(
@@ -36,16 +38,10 @@ def main(
 
 def measure(work: Path, count: int) -> dict[str, Any]:
     """Seconds a slide and MiB of the driver, at the beginning and at the end."""
-    inbox, lake = work / "inbox", Lake((work / "lake").as_uri())
-    inbox.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    names = [f"{number:04d}.png" for number in range(count)]
-    for name in names:
-        Image.fromarray(rng.integers(60, 200, (200, 200, 3), dtype=np.uint8)).save(inbox / name)
-    (inbox / "slides.csv").write_text("slide,patient\n" + "".join(f"{name},{name}\n" for name in names))
-    apply_layout(lake)
     config = SlidesConfig(spacing=0.5, tile=128, min_tissue=0, classes=(), missing_spacing={"image": 0.5})
     spark, over, memory = spark_session("small_slides"), threading.Event(), list[int]()
+    ingest_slides(spark, _lake(work / "few"), "site", _delivery(work / "few-inbox", FEW), config)
+    lake, manifest = _lake(work / "lake"), _delivery(work / "inbox", count)
 
     def sample() -> None:
         while not over.wait(1):
@@ -56,7 +52,7 @@ def measure(work: Path, count: int) -> dict[str, Any]:
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     began = time.perf_counter()
-    summary = ingest_slides(spark, lake, "site", inbox / "slides.csv", config)
+    summary = ingest_slides(spark, lake, "site", manifest, config)
     seconds = time.perf_counter() - began
     over.set()
     thread.join()
@@ -71,6 +67,24 @@ def measure(work: Path, count: int) -> dict[str, Any]:
     driver = {"first_mib": int(np.median(memory[:tenth])), "last_mib": int(np.median(memory[-tenth:]))}
     print(f"driver: {driver['first_mib']} MiB at the beginning, {driver['last_mib']} MiB at the end")
     return {"slides": summary["accepted"], "seconds": round(seconds, 1), "costs": costs, "driver": driver}
+
+
+def _lake(folder: Path) -> Lake:
+    lake = Lake(folder.as_uri())
+    apply_layout(lake)
+    return lake
+
+
+def _delivery(inbox: Path, count: int) -> Path:
+    """The manifest of `count` new slides."""
+    inbox.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    names = [f"{number:04d}.png" for number in range(count)]
+    for name in names:
+        Image.fromarray(rng.integers(60, 200, (200, 200, 3), dtype=np.uint8)).save(inbox / name)
+    manifest = inbox / "slides.csv"
+    manifest.write_text("slide,patient\n" + "".join(f"{name},{name}\n" for name in names))
+    return manifest
 
 
 if __name__ == "__main__":

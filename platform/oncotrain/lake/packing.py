@@ -17,7 +17,7 @@ from oncotrain.errors import DataError
 from oncotrain.lake.filesystem import write_atomic
 from oncotrain.lake.schema import arrow_schema, columns_of
 
-ROW_GROUP_BYTES = 16 << 20
+ROW_GROUP_BYTES = 16_000_000
 FILE_BYTES = 128 << 20
 
 T = TypeVar("T")
@@ -76,9 +76,13 @@ def plan_files(
 
     A row group is closed once it holds `row_group_bytes`, or earlier if the next piece would double that; a file before
     the row group that would take it past `file_bytes`. So a row group exceeds 2 x `row_group_bytes` only where a single
-    piece does.
+    piece does. A last row group of less than half that size goes with the one before, if that has room for it.
     """
-    groups = _fill(pieces, lambda piece: piece.bytes, full=row_group_bytes, limit=2 * row_group_bytes)
+    groups = list(_fill(pieces, lambda piece: piece.bytes, full=row_group_bytes, limit=2 * row_group_bytes))
+    if len(groups) > 1 and 2 * _size(groups[-1]) < row_group_bytes:
+        joined = groups[-2] + groups[-1]
+        if _size(joined) <= 2 * row_group_bytes:
+            groups[-2:] = [joined]
     return list(_fill(groups, _size, full=file_bytes, limit=file_bytes))
 
 
