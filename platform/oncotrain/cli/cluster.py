@@ -1,6 +1,7 @@
 """`oncotrain cluster`: a Hadoop on this machine."""
 
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,6 +61,17 @@ def spark_archive(to: Annotated[str, typer.Option(help="an HDFS folder, a URI")]
     from oncotrain.cluster.archive import upload_spark
 
     typer.echo(upload_spark(to))
+
+
+@cluster.command("python-archive")
+def python_archive(
+    to: Annotated[Path, typer.Option(help="the .tar.gz to write")] = Path("dist/environment.tar.gz"),
+    without: Annotated[list[str] | None, typer.Option(help="leave out of site-packages; may be given again")] = None,
+) -> None:
+    """Write this Python environment to an archive for `spark.archives`, and print what nodes need beside it."""
+    from oncotrain.cluster.python_archive import write_python
+
+    typer.echo(f"{to}: every node needs {write_python(to, without or ())}")
 
 
 @cluster.command("jars")
