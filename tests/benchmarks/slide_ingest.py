@@ -5,8 +5,9 @@
 Makes a pyramid of JPEG tiles, `side` pixels square, and ingests it on `local[2]`. The bare loop reads the very tiles
 that were stored with OpenSlide in two processes and encodes them as the reader wants them; it starts nothing and
 stores one file each. Ways take turns, medians and ranges are printed, and the same as JSON. Spark's start and its
-workers' imports are not counted: a small slide goes first. `worker_mib` is the largest resident set of any worker,
-`row_groups_mb` the smallest, middle and largest row group as stored.
+workers' imports are not counted: small slides, one a worker, go first in every turn, for Spark ends workers that are
+idle for a minute. `worker_mib` is the largest resident set of any worker, `row_groups_mb` the smallest, middle and
+largest row group as stored.
 """
 
 import json
@@ -86,11 +87,12 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
     work.mkdir(parents=True, exist_ok=True)
     slide = write_large_slide(work / f"slide-{side}.svs", side)
     spark, config = spark_session("slide_ingest"), SlidesConfig(spacing=0.25, tile=tile, classes=())
-    _ingest(spark, work / "warm", write_large_slide(work / "small.svs", 4096), config)
+    small = [write_large_slide(work / f"small-{number}.svs", 4096, seed=number) for number in range(PROCESSES)]
     found: dict[str, list[float]] = {}
     with Peak() as peak:
         for number in range(times):
-            found.setdefault("oncotrain", []).append(_ingest(spark, work / "lake", slide, config))
+            _ingest(spark, work / "warm", small, config)
+            found.setdefault("oncotrain", []).append(_ingest(spark, work / "lake", [slide], config))
             if number == 0:
                 worker = peak.bytes
                 dataset = open_dataset(_lake(work / "lake"), "tiles")
@@ -118,11 +120,11 @@ def measure(work: Path, side: int, tile: int, times: int, *, tiatoolbox: bool) -
     }
 
 
-def _ingest(spark: SparkSession, folder: Path, slide: Path, config: SlidesConfig) -> float:
+def _ingest(spark: SparkSession, folder: Path, slides: list[Path], config: SlidesConfig) -> float:
     """Seconds of the whole job, into a new lake."""
     shutil.rmtree(folder, ignore_errors=True)
-    manifest = slide.with_suffix(".csv")
-    manifest.write_text(f"slide,patient\n{slide.name},P\n")
+    manifest = slides[0].with_suffix(".csv")
+    manifest.write_text("slide,patient\n" + "".join(f"{slide.name},P\n" for slide in slides))
     lake = _lake(folder)
     began = time.perf_counter()
     ingest_slides(spark, lake, "site", manifest, config)

@@ -34,8 +34,9 @@ from oncotrain.slides.tissue import SPACING
 
 PARTS = ("landing", "_work", "tiles")
 """Where surveys and part files lie. They may be deleted at any time between two jobs; the next job makes them again."""
-RANGE_PIXELS = 16 << 20
-"""Pixels of the tiles that one task writes: bounds its memory, and splits a large slide over executors."""
+RANGE_PIXELS = 32 << 20
+"""Pixels of the tiles that one task writes: few enough to bound its memory and to split a large slide over executors,
+many enough to be worth the process and the open slide that each task begins with."""
 
 
 @dataclass(frozen=True)
