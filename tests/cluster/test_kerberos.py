@@ -143,13 +143,13 @@ def test_files_and_locks(secure: Cluster) -> None:
 
 def test_yarn_runs_jobs_for_who_hands_over_a_keytab(secure: Cluster, lake: Lake, code: Path, tmp_path: Path) -> None:
     keytab = [f"spark.kerberos.principal={TRAINER}", f"spark.kerberos.keytab={keytab_of(secure, TRAINER)}"]
-    how = {"mode": "cluster", "code": code, "user": TRAINER, "settings": keytab}
+    how = {"code": code, "user": TRAINER, "settings": keytab}
     tables = write_tables(tmp_path, "uz-leuven", 1, samples=40)
     inbox = upload(lake, tables, "landing", "inbox")
     config = ROOT / "jobs" / "configs" / "ingest_expression.yaml"
     options = [word for name, file in tables._asdict().items() for word in (f"--{name}", f"{inbox}/{file.name}")]
-    options += ["--lake", lake.uri, "--site", "uz-leuven", "--config", config.name]
-    submit(secure, "ingest_expression", options, files=[config], **how)
+    options += ["--lake", lake.uri, "--site", "uz-leuven", "--config", str(config)]
+    submit(secure, "ingest_expression", options, mode="client", **how)
     dataset = open_dataset(lake, "samples")
     assert len(list(dataset.iterate(["expression", "response"]))) == dataset.rows == 40
 
@@ -165,7 +165,8 @@ def test_yarn_runs_jobs_for_who_hands_over_a_keytab(secure: Cluster, lake: Lake,
     )
     # Tokens know the NameNode by its address; this lake names it.
     named = lake.uri.replace("127.0.0.1", "localhost")
-    submit(secure, "centralized_train", ["--lake", named, "--config", config.name], files=[config], **how)
+    options = ["--lake", named, "--config", config.name]
+    submit(secure, "centralized_train", options, mode="cluster", files=[config], **how)
     [run] = [name for name in lake.list("runs") if name.startswith("drug-response")]
     summary = RunDirectory(lake, run).read_json("summary.json")
     assert (summary["status"], summary["ranks"]) == ("done", 2)
