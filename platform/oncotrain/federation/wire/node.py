@@ -85,7 +85,7 @@ class Node:
             content = Error(int(reply), reply.name) if isinstance(reply, Refusal) else reply
             self._send(Message(content, reply_to=message), time.monotonic() - began)
         if self.taken is not None:
-            self.taken.unlink()
+            self.taken.unlink(missing_ok=True)  # gone where another client has taken this place
         return True
 
     def _refuse_taken(self) -> None:
