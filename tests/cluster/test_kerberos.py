@@ -12,18 +12,15 @@ import pytest
 import yaml
 
 from oncotrain.cluster.folder import Cluster
-from oncotrain.cluster.jars import jar_directory
 from oncotrain.cluster.kdc import add_account, keytab_of
-from oncotrain.cluster.local import down, up
 from oncotrain.cluster.processes import processes_of
 from oncotrain.cluster.submit import environment
 from oncotrain.demo.expression import write_tables
 from oncotrain.doctor.connections import asks_for_kerberos, kerberos
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake, exclusive
-from oncotrain.lake.hdfs import Hdfs
 from oncotrain.training.run import RunDirectory
-from support.hadoop import ROOT, TRAINER, oncotrain, submit, upload
+from support.hadoop import ROOT, TRAINER, oncotrain, own_hadoop, submit, upload
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -31,27 +28,16 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """HDFS and YARN with a KDC; this process is HDFS's superuser, by its keytab, and there is an account TRAINER."""
-    if not jar_directory().is_dir() and shutil.which("mvn") is None:
-        pytest.skip("Hadoop's jars are not here, and without Maven they cannot be fetched; deploy/README.md")
     if not shutil.which("kinit"):
         pytest.skip("no Kerberos here: apt-get install krb5-kdc krb5-admin-server krb5-user")
-    cluster = Cluster(tmp_path_factory.mktemp("kerberos") / "secure")
-    before = dict(os.environ)
-    try:
-        up(cluster, kerberos=True)
-        os.environ |= environment(cluster)
+    with own_hadoop(tmp_path_factory.mktemp("kerberos") / "secure", kerberos=True) as cluster:
         add_account(cluster, TRAINER)
         fs = Lake(f"{cluster.uri}/lakes").fs
         for home in ("/lakes/trained", f"/user/{TRAINER}"):
             fs.makedirs(home)
             fs.client.set_owner(home, TRAINER, TRAINER)
         yield cluster
-    finally:
-        os.environ.clear()
-        os.environ |= before
-        Hdfs.clear_instance_cache()
-        down(cluster)
-        assert not processes_of(cluster.folder)
+    assert not processes_of(cluster.folder)
 
 
 @pytest.fixture(scope="module")

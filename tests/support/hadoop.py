@@ -2,22 +2,45 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from oncotrain.cluster.folder import Cluster
+from oncotrain.cluster.jars import jar_directory
+from oncotrain.cluster.local import down, up
 from oncotrain.cluster.submit import DeployMode, command, environment
 from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.hdfs import Hdfs
 from oncotrain.lake.layout import load_layout
 
 ROOT = Path(__file__).parents[2]
 TRAINER = "trainer"
 """The account that trains: it reads curated datasets and writes runs, and has no business in `landing`."""
+
+
+@contextmanager
+def own_hadoop(folder: Path, *, kerberos: bool = False) -> Iterator[Cluster]:
+    """HDFS with two DataNodes and YARN with two NodeManagers in `folder`; this process is its superuser's client."""
+    if not jar_directory().is_dir() and shutil.which("mvn") is None:
+        pytest.skip("Hadoop's jars are not here, and without Maven they cannot be fetched; deploy/README.md")
+    cluster, before = Cluster(folder), dict(os.environ)
+    try:
+        up(cluster, kerberos=kerberos)
+        os.environ |= environment(cluster)
+        yield cluster
+    finally:
+        os.environ.clear()
+        os.environ |= before
+        Hdfs.clear_instance_cache()
+        down(cluster)
 
 
 def training_layout(path: Path) -> Path:

@@ -33,6 +33,8 @@ def write_python(target: Path, without: Collection[str] = ()) -> Path:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     # Level 1: what is large is machine code, and higher ones take minutes for a few per cent.
-    with tarfile.open(target, "w:gz", compresslevel=1) as archive:
+    partial = target.with_name(f".{target.name}.partial")
+    with tarfile.open(partial, "w:gz", compresslevel=1) as archive:
         archive.add(sys.prefix, ".", filter=wanted)
+    partial.replace(target)
     return Path(sys.executable).resolve()
