@@ -112,7 +112,7 @@ class Lake:
     def read_text(self, *parts: str) -> str:
         return self.read_bytes(*parts).decode()
 
-    def write_atomic(self, data: bytes, *parts: str) -> None:
+    def write_atomic(self, data: bytes | memoryview, *parts: str) -> None:
         """Write a whole file, replacing one of that name: a reader sees the old bytes or the new ones."""
         write_atomic(self.fs, self.path(*parts), data)
 

@@ -96,19 +96,20 @@ def write_packed(fs: fsspec.AbstractFileSystem, plan: FilePlan, target: str, sch
 def write_parquet(fs: fsspec.AbstractFileSystem, path: str, schema: Unischema, tables: Iterable[pa.Table]) -> None:
     """Write encoded tables as the row groups of one Parquet file, atomically.
 
-    The file is built in memory: HDFS's stream has no `tell`, which Parquet needs, and a file is one block.
+    The file is built in memory: HDFS's stream has no `tell`, which Parquet needs, and a file is one block. Python's
+    buffer grows in place, where Arrow's is moved to fresh memory each time, which took more than half of the time.
     """
-    write_atomic(fs, path, parquet_bytes(schema, tables))
+    stream = io.BytesIO()
+    write_tables(stream, schema, tables)
+    write_atomic(fs, path, stream.getbuffer())
 
 
-def parquet_bytes(schema: Unischema, tables: Iterable[pa.Table]) -> memoryview:
-    """One Parquet file with encoded tables as its row groups.
+def write_tables(stream: BinaryIO, schema: Unischema, tables: Iterable[pa.Table]) -> None:
+    """Write a Parquet file with encoded tables as its row groups.
 
-    Already compressed columns are stored as they are, others by zstd. Python's buffer grows in place, where Arrow's is
-    moved to fresh memory each time, which took more than half of the time of packing.
+    Already compressed columns are stored as they are, others by zstd.
     """
     codecs = {column.name: column.codec for column in columns_of(schema)}
-    stream = io.BytesIO()
     with pq.ParquetWriter(
         stream,
         arrow_schema(schema),
@@ -118,7 +119,6 @@ def parquet_bytes(schema: Unischema, tables: Iterable[pa.Table]) -> memoryview:
     ) as writer:
         for table in tables:
             writer.write_table(table, row_group_size=max(1, table.num_rows))
-    return stream.getbuffer()
 
 
 def _read(fs: fsspec.AbstractFileSystem, piece: Piece) -> pa.Table:

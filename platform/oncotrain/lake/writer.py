@@ -1,8 +1,9 @@
 """Writing datasets: rows are encoded into parts, one a source, then packed by Spark into a published dataset."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow as pa
@@ -18,10 +19,10 @@ from oncotrain.lake.packing import (
     FILE_BYTES,
     ROW_GROUP_BYTES,
     FilePlan,
-    parquet_bytes,
     pieces_of,
     plan_files,
     write_packed,
+    write_tables,
 )
 from oncotrain.lake.publish import Published, describe_file, publish_dataset
 from oncotrain.lake.schema import arrow_schema, encode_row
@@ -40,15 +41,16 @@ def write_part(
 
     Returns how many there were. Raises DataError naming the column of a value that does not fit.
     """
-    data, written = encode_part(schema, rows, row_group_bytes)
-    write_atomic(fs, path, data)
+    stream = io.BytesIO()
+    written = encode_part(stream, schema, rows, row_group_bytes)
+    write_atomic(fs, path, stream.getbuffer())
     return written
 
 
 def encode_part(
-    schema: Unischema, rows: Iterable[Mapping[str, Any]], row_group_bytes: int = ROW_GROUP_BYTES
-) -> tuple[memoryview, int]:
-    """The bytes of a part with `rows`, and how many there were; for whoever has no business in the lake."""
+    stream: BinaryIO, schema: Unischema, rows: Iterable[Mapping[str, Any]], row_group_bytes: int = ROW_GROUP_BYTES
+) -> int:
+    """Write a part with `rows` to `stream`; how many there were. For whoever has no business in the lake."""
     written = 0
 
     def tables() -> Iterator[pa.Table]:
@@ -57,7 +59,8 @@ def encode_part(
             written += len(encoded)
             yield pa.Table.from_pylist(encoded, schema=arrow_schema(schema))
 
-    return parquet_bytes(schema, tables()), written
+    write_tables(stream, schema, tables())
+    return written
 
 
 def write_dataset(

@@ -1,6 +1,7 @@
 """Reading a file that may be anything, in a process that may die: decoders of damaged files crash, hang and swell."""
 
 import ctypes
+import mmap
 import multiprocessing
 import os
 import signal
@@ -10,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import psutil
 
@@ -29,27 +30,30 @@ Beat = Callable[[], None]
 """To be called whenever a little is done: shows that the work goes on."""
 
 
-def guarded(work: Callable[[Beat], tuple[T, bytes | memoryview]]) -> tuple[T, bytes]:
-    """The facts and the bytes that `work` makes, in a forked process of its own.
+def guarded(work: Callable[[Beat, BinaryIO], T]) -> tuple[T, memoryview]:
+    """The facts that `work` returns and the bytes that it writes, in a forked process of its own.
 
     Raises DataError, in words that name nobody, where it raises that or anything else, dies, does not call `Beat` for
     `PATIENCE` seconds, or needs more than `MEMORY`. So `work` reads files and touches no lake, whose errors are none
     of the file's. Whoever calls runs no thread pool (OpenCV's, for one): a fork has its locks and not its threads.
+
+    The bytes are written to memory that both processes see: through a pipe they would be copied four times more.
     """
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(work, send), daemon=True)
-    process.start()
-    send.close()
-    try:
-        return _await(process, receive)
-    finally:
-        receive.close()
-        process.kill()
-        process.join()
+    with os.fdopen(os.memfd_create("guarded"), "w+b", buffering=0) as shared:
+        process = context.Process(target=_run, args=(work, shared, send), daemon=True)
+        process.start()
+        send.close()
+        try:
+            return _await(process, receive, shared), _mapped(shared)
+        finally:
+            receive.close()
+            process.kill()
+            process.join()
 
 
-def _await(process: Any, receive: Connection) -> tuple[Any, bytes]:
+def _await(process: Any, receive: Connection, shared: BinaryIO) -> Any:
     deadline = time.monotonic() + PATIENCE
     watched = psutil.Process(process.pid)
     while True:
@@ -59,25 +63,25 @@ def _await(process: Any, receive: Connection) -> tuple[Any, bytes]:
                 if what == "refused":
                     raise DataError(value)
                 if what == "done":
-                    return value, receive.recv_bytes()
+                    return value
                 deadline = time.monotonic() + PATIENCE
         except (EOFError, OSError):
             process.join()
             raise DataError(f"is damaged: its reader died ({_cause(process.exitcode)})") from None
         if time.monotonic() > deadline:
             raise DataError(f"is damaged: its reader made no progress for {PATIENCE:g} s")
-        if _resident(watched) > MEMORY:
+        if _resident(watched) + _size(shared) > MEMORY:
             raise DataError(f"needs more than {MEMORY >> 30} GiB of memory to be read")
 
 
-def _run(work: Callable[[Beat], tuple[Any, bytes | memoryview]], send: Connection) -> None:
+def _run(work: Callable[[Beat, BinaryIO], Any], shared: BinaryIO, send: Connection) -> None:
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - to the process's end
     for stream in (1, 2):  # decoders complain with the texts that they find in a header
         os.dup2(nowhere.fileno(), stream)
     sys.stdout = sys.stderr = nowhere
     try:
-        facts, data = work(lambda: send.send(("beat", None)))
+        facts = work(lambda: send.send(("beat", None)), shared)
     except UserError as error:
         send.send(("refused", str(error)))
     except BaseException as error:  # noqa: BLE001 - whatever a decoder thinks of
@@ -86,7 +90,16 @@ def _run(work: Callable[[Beat], tuple[Any, bytes | memoryview]], send: Connectio
         send.send(("refused", f"cannot be read ({type(error).__name__} in {place})"))
     else:
         send.send(("done", facts))
-        send.send_bytes(data)
+
+
+def _mapped(shared: BinaryIO) -> memoryview:
+    """What was written; it goes with the last view of it."""
+    size = _size(shared)  # nothing cannot be mapped
+    return memoryview(mmap.mmap(shared.fileno(), size, prot=mmap.PROT_READ) if size else b"")
+
+
+def _size(shared: BinaryIO) -> int:
+    return os.fstat(shared.fileno()).st_size
 
 
 def _resident(process: psutil.Process) -> int:

@@ -50,7 +50,7 @@ def load_state(lake: Lake, dataset: str, slide: str, region: int) -> SlideState 
     return parse(SlideState, json.loads(lake.read_bytes(*place)), lake.path(*place))
 
 
-def save_picture(lake: Lake, dataset: str, slide: str, region: int, png: bytes) -> None:
+def save_picture(lake: Lake, dataset: str, slide: str, region: int, png: bytes | memoryview) -> None:
     """The thumbnail with its tiles, beside the state. It stays in `landing`: ink on glass may be a name."""
     lake.write_atomic(png, *_place(dataset, slide, region, "png"))
 

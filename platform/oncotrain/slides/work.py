@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
+from typing import BinaryIO
 
 from oncotrain.config import parse
 from oncotrain.config.slides import SlidesConfig
@@ -148,7 +149,7 @@ def write_range(lake: Lake, task: RangeWork) -> Output | str:
     return output
 
 
-def _survey(work: SlideWork, files: Mapping[str, Path], beat: Beat) -> tuple[tuple[Survey, bytes], bytes]:
+def _survey(work: SlideWork, files: Mapping[str, Path], beat: Beat, picture: BinaryIO) -> tuple[Survey, bytes]:
     config = work.config
     with open_reader(files["slide"], work.entry.reader) as reader:
         slide = Slide(reader, _spacing(reader, work))
@@ -166,19 +167,19 @@ def _survey(work: SlideWork, files: Mapping[str, Path], beat: Beat) -> tuple[tup
             size=slide.dimensions,
             tiles=len(spots),
         )
-    return (survey, pack_spots(spots)), draw_grid(thumbnail, spots, config.spacing)
+    picture.write(draw_grid(thumbnail, spots, config.spacing))
+    return survey, pack_spots(spots)
 
 
 def _rows(
-    work: SlideWork, files: Mapping[str, Path], survey: Survey, spots: Sequence[Spot], beat: Beat
-) -> tuple[int, memoryview]:
+    work: SlideWork, files: Mapping[str, Path], survey: Survey, spots: Sequence[Spot], beat: Beat, part: BinaryIO
+) -> int:
     with open_reader(files["slide"], survey.reader) as reader:
         slide = Slide(reader, survey.mpp)
         annotations = _annotations(slide, work.config, files)
         beat()
         rows = tile_rows(slide, annotations, spots, work.config, work.keys)
-        data, written = encode_part(tile_schema(work.config.tile), _beating(rows, beat))
-    return written, data
+        return encode_part(part, tile_schema(work.config.tile), _beating(rows, beat))
 
 
 def _beating(rows: Iterable[Row], beat: Beat) -> Iterator[Row]:
