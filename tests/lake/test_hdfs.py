@@ -1,13 +1,16 @@
-"""What is read from HDFS, without one: hdfs-native's inner reader is stood in for."""
+"""What is read from HDFS and written to it, without one: hdfs-native's inner objects are stood in for."""
 
 import io
+import time
+from threading import Event
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncotrain.lake.hdfs import ArrowReader, LostConnectionError
+from oncotrain.lake import hdfs
+from oncotrain.lake.hdfs import ArrowReader, LostConnectionError, Watched
 
 
 class Packets(io.BytesIO):
@@ -45,3 +48,51 @@ def test_arrow_takes_the_buffer() -> None:
 def test_a_buffer_that_stays_short_is_an_error() -> None:
     with pytest.raises(LostConnectionError, match="9 bytes came of 12"):
         ArrowReader(Packets(b"0123456789" * 4, lost=3)).read_buffer(12)
+
+
+class Taken:
+    """An inner writer that takes `room` bytes, and then never comes back."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.content, self.closed = room, b"", 0
+
+    def write(self, data: memoryview) -> int:
+        if len(self.content) + len(data) > self.room:
+            Event().wait()
+        self.content += data
+        return len(data)
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.closed > 1:
+            raise OSError("completed already")
+
+
+@given(st.binary(max_size=60), st.integers(1, 9))
+def test_all_is_written_piece_by_piece(content: bytes, piece: int) -> None:
+    inner = Taken(60)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hdfs, "_PIECE", piece)
+        file = Watched(inner)
+        assert file.write(memoryview(content)) == len(content)
+    for _ in range(2):  # as `with` does, and the end of the object
+        file.close()
+    assert (inner.content, inner.closed) == (content, 1)
+
+
+def test_a_write_that_never_comes_back_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdfs, "_WRITE_PATIENCE", 0.2)
+    inner = Taken(0)
+    file, began = Watched(inner), time.monotonic()
+    with pytest.raises(LostConnectionError, match=r"no DataNode took anything for 0.2 s"):
+        file.write(b"bytes")
+    assert time.monotonic() - began < 10
+    file.close()
+    assert not inner.closed  # it would wait as well
+
+
+def test_what_a_write_fails_with_is_raised() -> None:
+    inner = io.BytesIO()
+    inner.close()
+    with pytest.raises(ValueError, match="closed file"):
+        Watched(inner).write(b"bytes")

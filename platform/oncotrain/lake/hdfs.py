@@ -11,8 +11,10 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +39,10 @@ _KERBEROS = re.compile(r'GSSAPIError\(.*, "(.*)"\)', re.DOTALL)
 _SAFE_MODE = ("SafeModeException", "RetriableException")
 _SAFE_MODE_PATIENCE = 180
 """Seconds; as long as hdfs-native waits for a NameNode that does not answer."""
+_WRITE_PATIENCE = 70
+"""Seconds; hdfs-native itself gives a DataNode up that has acknowledged nothing for 60."""
+_PIECE = 4 << 20
+"""Bytes that a DataNode is given so much time for."""
 _FULL = ("DSQuotaExceededException", "NSQuotaExceededException")
 
 
@@ -49,7 +55,10 @@ class Hdfs(HdfsFileSystem):
 
     def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
         opened = super()._open(path, mode, *arguments, **options)
-        return ArrowReader(opened.inner) if mode == "rb" else opened
+        if mode == "rb":
+            return ArrowReader(opened.inner)
+        opened.inner = Watched(opened.inner)
+        return opened
 
     def named_acl(self, path: str) -> list[str]:
         """The entries of `path` beyond owner, group and others, as `user:NAME:r-x`, sorted."""
@@ -93,6 +102,49 @@ class ArrowReader(FileReader):
             raise LostConnectionError(errno.EIO, f"{filled} bytes came of {len(view)}")
         self.seek(start + filled)
         return buffer
+
+
+class Watched:
+    """The inner object of a file to write, which is lost where hdfs-native would wait for ever.
+
+    Its write waits for room in a queue of packets. If the DataNode dies just when there is some, the writer is given
+    the room, finds the queue closed, and gives the room back; whoever empties the queue is not told, and waits for it.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self._over = False
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, a buffer of bytes. Raises LostConnectionError as well where no DataNode takes them."""
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _PIECE):
+            self._watched(self._inner.write, view[start : start + _PIECE])
+        return len(view)
+
+    def close(self) -> None:
+        """Complete the file; nothing where that was tried, or a write was lost."""
+        if not self._over:
+            self._over = True
+            self._watched(self._inner.close)
+
+    def _watched(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Make a call in a thread, which is left to itself if the call does not come back."""
+        outcome = Future[None]()
+
+        def run() -> None:
+            try:
+                call(*arguments)
+            except BaseException as error:  # noqa: BLE001 - raised below
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(None)
+
+        Thread(target=run, daemon=True).start()
+        if not wait([outcome], _WRITE_PATIENCE).done:
+            self._over = True
+            raise LostConnectionError(errno.ETIMEDOUT, f"no DataNode took anything for {_WRITE_PATIENCE} s")
+        outcome.result()
 
 
 class _Translated:
