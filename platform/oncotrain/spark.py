@@ -1,5 +1,6 @@
 """One SparkSession for local runs, YARN and a site's cluster."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -51,6 +52,9 @@ def run_tasks(spark: SparkSession, items: Sequence[T], work: Callable[[T], R]) -
     """
 
     def attempt(item: T) -> R | UserError:
+        if not gc.get_freeze_count():
+            # Spark's worker collects garbage after each task: 0.1 s, if that goes through all that was imported.
+            gc.freeze()
         try:
             return work(item)
         except UserError as error:

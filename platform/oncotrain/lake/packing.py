@@ -89,7 +89,7 @@ def plan_files(
 
 def write_packed(fs: fsspec.AbstractFileSystem, plan: FilePlan, target: str, schema: Unischema) -> None:
     """Write one file of a dataset from the pieces of parts that `plan` names."""
-    tables = (pa.concat_tables(_read(fs, piece) for piece in group).combine_chunks() for group in plan)
+    tables = (pa.concat_tables(_read(fs, piece) for piece in group) for group in plan)
     write_parquet(fs, target, schema, tables)
 
 
