@@ -13,9 +13,11 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.expression.ingest import ingest_expression
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.manifest import dataset_versions
 from oncotrain.lake.pseudonym import pseudonymize, site_key
 from oncotrain.lake.quarantine import list_refused
 from oncotrain.lake.withdrawal import WITHDRAWN, withdraw
+from oncotrain.lake.writer import write_dataset
 from support.lakes import make_lake
 from support.tables import GENES, SAMPLES, Tables
 
@@ -151,6 +153,22 @@ def test_samples_of_a_patient_who_withdrew_do_not_come_back(
     summary = ingest(tables.write())
     assert (summary["rows"], summary["responses"], summary["quarantined"]) == (5, 10, 2)
     assert reasons(lake) == {named(lake, f"SAMPLE-{number}"): WITHDRAWN for number in (2, 3)}
+    assert patient not in set(open_dataset(lake, "samples").index(["patient"])["patient"])
+
+
+def test_a_consent_withdrawn_during_ingest_is_heeded(
+    spark: SparkSession, ingest: Ingest, tables: Tables, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(*args: Any, **options: Any) -> Any:
+        with pytest.raises(DataError, match="no dataset holds this patient"):
+            withdraw(spark, lake, "chu-grenoble", pseudonymize(site_key(lake), "patient", "PATIENT-1"))
+        return write_dataset(*args, **options)
+
+    monkeypatch.setattr("oncotrain.expression.ingest.write_dataset", publish)
+    summary = ingest(tables.write())
+    assert (summary["rows"], summary["version"]) == (5, "v0002")
+    assert dataset_versions(lake, "samples") == ["v0002"]
+    patient = pseudonymize(site_key(lake), "patient", "PATIENT-1")
     assert patient not in set(open_dataset(lake, "samples").index(["patient"])["patient"])
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openslide
@@ -21,10 +22,12 @@ from oncotrain.config.slides import SlidesConfig
 from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import Dataset, open_dataset
 from oncotrain.lake.filesystem import Lake
+from oncotrain.lake.manifest import dataset_versions
 from oncotrain.lake.pseudonym import pseudonymize, site_key
 from oncotrain.lake.quarantine import list_refused
 from oncotrain.lake.schema import decode_value
 from oncotrain.lake.withdrawal import withdraw
+from oncotrain.lake.writer import write_dataset
 from oncotrain.slides import work
 from oncotrain.slides.delivery import read_delivery
 from oncotrain.slides.grid_picture import TISSUE
@@ -280,3 +283,24 @@ def test_slides_of_a_patient_who_withdrew_are_gone_and_refused(
     assert (summary["accepted"], summary["quarantined"]) == (1, 1)
     assert summary["unchanged"]
     assert [one.reason for one in list_refused(lake, "tiles")] == ["is of a patient who has withdrawn consent"]
+
+
+def test_a_consent_withdrawn_during_ingest_is_heeded(
+    spark: SparkSession, lake: Lake, demo_slides: Path, slides_config: SlidesConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = read_delivery(demo_slides, SITE, slides_config).entries[0]
+    asked = []
+
+    def publish(*args: Any, **options: Any) -> Any:
+        patient = pseudonymize(site_key(lake), "patient", entry.patient)
+        if not asked:  # when it is about to publish for the first time
+            with pytest.raises(DataError, match="no dataset holds this patient"):
+                withdraw(spark, lake, SITE, patient)
+        asked.append(patient)
+        return write_dataset(*args, **options)
+
+    monkeypatch.setattr("oncotrain.slides.ingest.write_dataset", publish)
+    summary = ingest_slides(spark, lake, SITE, demo_slides, slides_config)
+    assert (summary["accepted"], summary["quarantined"], summary["unchanged"]) == (1, 1, True)
+    assert dataset_versions(lake, "tiles") == [summary["version"]] == ["v0002"]
+    assert not (open_dataset(lake, "tiles").index(["patient"])["patient"] == asked[0]).any()

@@ -25,7 +25,7 @@ from oncotrain.lake.names import require_slug
 from oncotrain.lake.pseudonym import Pseudonyms
 from oncotrain.lake.publish import write_summary
 from oncotrain.lake.staging import staging
-from oncotrain.lake.withdrawal import withdrawn
+from oncotrain.lake.withdrawal import withdraw_late, withdrawn
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
 from oncotrain.spark import run_tasks
@@ -78,7 +78,8 @@ def ingest_expression(
         log.info("inputs are those of %s/%s: nothing to do", name, newest.version)
         return _summary(newest, site, unchanged=True)
 
-    roster = leave_out(read_roster(samples, config, site, pseudonyms), withdrawn(lake))
+    gone = withdrawn(lake)
+    roster = leave_out(read_roster(samples, config, site, pseudonyms), gone)
     selection = _select(expression, roster, response, config, pseudonyms)
     pseudonyms.save()
     matrix, genes = selection.matrix, selection.genes
@@ -97,6 +98,9 @@ def ingest_expression(
         manifest, new = write_dataset(
             spark, lake, name, kind="samples", schema=schema, parts=parts, features=features, inputs=inputs
         )
+    if withdraw_late(spark, lake, site, gone, {record["patient"] for record in selection.records.values()}):
+        log.warning("consent was withdrawn meanwhile: once more, without that patient")
+        return ingest_expression(spark, lake, site, expression, samples, response, config, name, part_bytes)
     summary = {
         **_summary(manifest, site, unchanged=not new),
         "responses": sum(span.responses for span in written),

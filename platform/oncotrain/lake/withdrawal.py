@@ -5,7 +5,7 @@ stays in the place of each. Models that learned from a version cannot forget it:
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,6 +74,19 @@ def withdraw(spark: SparkSession, lake: Lake, site: str, patient: str, pooled: S
     for one in (lake, *pooled):
         append(one, site, {"action": "withdraw", **report})
     return report
+
+
+def withdraw_late(
+    spark: SparkSession, lake: Lake, site: str, before: frozenset[str], patients: Collection[str]
+) -> bool:
+    """Withdraw again who of `patients` did so since `before` was read; whether there was anyone.
+
+    For an ingest that has published their rows: a withdrawal from then on finds the version, an earlier one did not.
+    """
+    late = (withdrawn(lake) - before) & frozenset(patients)
+    for patient in sorted(late):
+        withdraw(spark, lake, site, patient)
+    return bool(late)
 
 
 def _purge(spark: SparkSession, lake: Lake, name: str, patient: str, replaced: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from oncotrain.lake.manifest import dataset_versions, read_manifest
 from oncotrain.lake.pseudonym import Pseudonyms
 from oncotrain.lake.publish import write_summary
 from oncotrain.lake.quarantine import accept, refuse
-from oncotrain.lake.withdrawal import WITHDRAWN, withdrawn
+from oncotrain.lake.withdrawal import WITHDRAWN, withdraw_late, withdrawn
 from oncotrain.lake.writer import write_dataset
 from oncotrain.log import get_logger
 from oncotrain.slides.delivery import Refused, read_delivery
@@ -76,6 +76,9 @@ def ingest_slides(
     log.info("%d slides accepted, %d of them from an earlier run", len(accepted), sum(one.reused for one in accepted))
 
     version, unchanged = _publish(spark, lake, name, accepted, config)
+    if withdraw_late(spark, lake, site, gone, {one.work.patient for one in accepted}):
+        log.warning("consent was withdrawn meanwhile: once more, without that patient")
+        return ingest_slides(spark, lake, site, manifest, config, name)
     summary = {
         "site": site,
         "dataset": name,
