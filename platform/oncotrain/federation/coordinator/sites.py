@@ -158,7 +158,8 @@ class Sites:
         kind = _kind(reply)
         log = get_logger(site=site, stage="federate")
         if reply.has_error():
-            log.error("%s refused: %s", reply.metadata.message_type, describe(reply.error.code))
+            what = "not answered, the site was gone" if name_of(reply.error.code) in GONE else "refused"
+            log.error("%s %s: %s", reply.metadata.message_type, what, describe(reply.error.code))
             if self.account and request:
                 self.account.receive_refusal(site, kind, request, reply.error.code)
             return False
