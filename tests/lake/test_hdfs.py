@@ -81,7 +81,7 @@ def test_all_is_written_piece_by_piece(content: bytes, piece: int) -> None:
 
 
 def test_a_write_that_never_comes_back_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hdfs, "_WRITE_PATIENCE", 0.2)
+    monkeypatch.setattr(hdfs, "_TAKING_PATIENCE", 0.2)
     inner = Taken(0)
     file, began = Watched(inner), time.monotonic()
     with pytest.raises(LostConnectionError, match=r"no DataNode took anything for 0.2 s"):

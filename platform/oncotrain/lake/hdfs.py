@@ -39,7 +39,7 @@ _KERBEROS = re.compile(r'GSSAPIError\(.*, "(.*)"\)', re.DOTALL)
 _SAFE_MODE = ("SafeModeException", "RetriableException")
 _SAFE_MODE_PATIENCE = 180
 """Seconds; as long as hdfs-native waits for a NameNode that does not answer."""
-_WRITE_PATIENCE = 70
+_TAKING_PATIENCE = 70
 """Seconds; hdfs-native itself gives a DataNode up that has acknowledged nothing for 60."""
 _PIECE = 4 << 20
 """Bytes that a DataNode is given so much time for."""
@@ -141,9 +141,9 @@ class Watched:
                 outcome.set_result(None)
 
         Thread(target=run, daemon=True).start()
-        if not wait([outcome], _WRITE_PATIENCE).done:
+        if not wait([outcome], _TAKING_PATIENCE).done:
             self._over = True
-            raise LostConnectionError(errno.ETIMEDOUT, f"no DataNode took anything for {_WRITE_PATIENCE} s")
+            raise LostConnectionError(errno.ETIMEDOUT, f"no DataNode took anything for {_TAKING_PATIENCE} s")
         outcome.result()
 
 

@@ -46,11 +46,12 @@ def guarded(work: Callable[[Beat, BinaryIO], T]) -> tuple[T, memoryview]:
         process.start()
         send.close()
         try:
-            return _await(process, receive, shared), _mapped(shared)
+            facts = _await(process, receive, shared)
         finally:
             receive.close()
             process.kill()
             process.join()
+        return facts, _mapped(shared)
 
 
 def _await(process: Any, receive: Connection, shared: BinaryIO) -> Any:
