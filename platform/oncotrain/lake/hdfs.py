@@ -6,6 +6,7 @@ NameNode then spends in safe mode is waited for here.
 """
 
 import errno
+import gc
 import os
 import re
 import socket
@@ -208,6 +209,14 @@ def _named(error: Exception) -> Exception:
     return OSError(errno.EACCES if name == "AccessControlException" else errno.EIO, message)
 
 
-# fsspec empties its caches in a forked child (Horovod and Spark fork); a client whose threads are not there would wait
-# for them for ever. So it is let go of before, where it can end.
-os.register_at_fork(before=Hdfs.clear_instance_cache)
+def _let_go() -> None:
+    """End all clients that can: in a forked child, one that goes would wait for its threads, which are not there.
+
+    fsspec empties its caches in the child (Horovod and Spark fork). Errors that were raised held clients in cycles,
+    which a collection in the child would find.
+    """
+    Hdfs.clear_instance_cache()
+    gc.collect()
+
+
+os.register_at_fork(before=_let_go)
