@@ -78,7 +78,7 @@ def finished(published: Mapping[str, Lake], tmp_path_factory: pytest.TempPathFac
             assert first.poll() is None, log.read_text()
             time.sleep(0.2)
         with clients(invitation, sites, root / "config.yaml", JOBS / "federated_client.py") as started:
-            while ("train", 2) not in asked(sites["uz-leuven"]):
+            while not all(("train", 2) in asked(lake, site) for site, lake in sites.items()):
                 started.check()
                 assert first.poll() is None, log.read_text()
                 time.sleep(0.1)
