@@ -27,7 +27,8 @@ from oncotrain.lake.hdfs import Hdfs, LostConnectionError, known_host
 _LEASE_PATIENCE = 120
 """Seconds to wait for a lock in HDFS: twice the NameNode's soft limit, after which a dead holder's lease is free."""
 _WRITE_PATIENCE = 180
-"""Seconds. A NameNode that avoids stale DataNodes does so after 30 (`dfs.namenode.avoid.write.stale.datanode`)."""
+"""Seconds. A NameNode that avoids stale DataNodes does so after 30 (`dfs.namenode.avoid.write.stale.datanode`); that a
+write does not come back is known after 70, and may happen twice."""
 
 
 class Access(NamedTuple):
