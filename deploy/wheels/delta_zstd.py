@@ -1,7 +1,8 @@
-"""Lossless compression of images and label maps: horizontal differences, then Zstandard level 1.
+"""Lossless compression of images and label maps: differences of neighbours, then Zstandard.
 
-Neighbouring pixels are alike, so their differences compress better and nearly as fast as the pixels themselves, and
-decoding (one zstd pass, one running sum) takes about a third of the time of PNG. Differences wrap around, hence every
+Of an image (H, W, C) a value is told by those to its left and above, left + above - left above: what is stored is how
+far off that is. Of a label map (H, W), whose objects have sharp edges, it is the difference from the value above alone.
+Both compress better and faster than the pixels themselves, and sums undo them. Differences wrap around, hence every
 value of the dtype survives.
 
 A record is a 4-byte magic, the dtype's code, the number of dimensions, the dimensions as little-endian uint32, and one
@@ -14,8 +15,10 @@ import struct
 import numpy as np
 import zstandard
 
-MAGIC = b"DZ1\0"
-LEVEL = 1  # half the time of level 3 to encode, no more to decode, for 0 to 4 % more bytes of H&E
+MAGIC = b"DZ2\0"
+# Differences are noise to a search for matches, all but long ones: with few places to look at, level 1 takes 0.5 to 0.8
+# of its time, for 0 to 4 % more bytes of H&E.
+PARAMETERS = zstandard.ZstdCompressionParameters.from_level(1, min_match=7, hash_log=6, write_checksum=True)
 MAX_BYTES = 1 << 30  # what a record may claim to decompress to, whatever its header says
 _CODES = {1: np.dtype("u1"), 2: np.dtype("<u2"), 3: np.dtype("<i4")}
 _DTYPES = {dtype: code for code, dtype in _CODES.items()}
@@ -32,10 +35,11 @@ def encode(array: np.ndarray) -> bytes:
         raise ValueError(f"cannot encode {array.dtype} of {array.ndim} dimensions: uint8, uint16, int32 of 2 or 3")
     if array.nbytes > MAX_BYTES:
         raise ValueError(f"cannot encode {array.nbytes} bytes: at most {MAX_BYTES}")
-    delta = array.astype(dtype, order="C")
-    delta[:, 1:] -= delta[:, :-1].copy()
+    delta = _differences(array.astype(dtype, copy=False), axis=0)
+    if delta.ndim > 2:
+        delta = _differences(delta, axis=1)
     header = struct.pack(f"<4sBB{array.ndim}I", MAGIC, _DTYPES[dtype], array.ndim, *array.shape)
-    return header + zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(delta)
+    return header + zstandard.ZstdCompressor(compression_params=PARAMETERS).compress(delta)
 
 
 def header(record: bytes) -> tuple[np.dtype, tuple[int, ...], int]:
@@ -66,4 +70,30 @@ def decode(record: bytes) -> np.ndarray:
     except zstandard.ZstdError as error:
         raise ValueError(f"damaged delta-zstd record: {error}") from error
     delta = np.frombuffer(raw, dtype).reshape(shape)
-    return np.add.accumulate(delta, axis=1, dtype=dtype)
+    array = np.add.accumulate(delta, axis=1, dtype=dtype) if delta.ndim > 2 else delta.copy()
+    _sum_down(array)
+    return array
+
+
+def _differences(array: np.ndarray, axis: int) -> np.ndarray:
+    """Of each value from the one before it along `axis`, C-contiguous; the first is what it was."""
+    values = np.moveaxis(array, axis, 0)
+    differences = np.empty_like(array, order="C")
+    target = np.moveaxis(differences, axis, 0)
+    target[:1] = values[:1]
+    np.subtract(values[1:], values[:-1], out=target[1:])
+    return differences
+
+
+def _sum_down(rows: np.ndarray) -> None:
+    """Make each row the sum of those down to it, in place.
+
+    First inside blocks of rows, all blocks at once, then each block with the last row of the one above:
+    2 sqrt(H) additions of many values, where `np.add.accumulate` walks down column by column.
+    """
+    block = max(1, math.isqrt(len(rows)))
+    for row in range(1, block):
+        here = rows[row::block]
+        here += rows[row - 1 :: block][: len(here)]
+    for start in range(block, len(rows), block):
+        rows[start : start + block] += rows[start - 1]

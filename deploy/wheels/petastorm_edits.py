@@ -4,7 +4,7 @@ from source_edits import Cut, Edit
 
 NAME = "petastorm"
 RELEASE = "0.13.1"
-VERSION = "0.13.1+oncotrain2"
+VERSION = "0.13.1+oncotrain3"
 SHA256 = "7d073f01f65ba6b50e05fae8254d0f469881bcaf41ead2028e676517c45bbd1b"  # the wheel: there is no sdist of it
 DIST_INFO = f"petastorm-{RELEASE}.dist-info"
 ADDED = {"pyarrow_compat.py": "petastorm/pyarrow_compat.py", "delta_zstd.py": "petastorm/delta_zstd.py"}
@@ -27,7 +27,7 @@ _IMPORT_PQ = "from pyarrow import parquet as pq\n"
 _COMPAT_PQ = "from petastorm import pyarrow_compat as pq\n"
 
 _CODEC = '''class DeltaZstdCodec(DataframeColumnCodec):
-    """Lossless: horizontal differences, then zstd. For uint8, uint16, int32 of shape (H, W) or (H, W, C)."""
+    """Lossless: differences of neighbours, then zstd. For uint8, uint16, int32 of shape (H, W) or (H, W, C)."""
 
     def encode(self, unischema_field, value):
         self._check(unischema_field, value.dtype, value.shape)

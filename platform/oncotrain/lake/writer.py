@@ -1,6 +1,5 @@
 """Writing datasets: rows are encoded into parts, one a source, then packed by Spark into a published dataset."""
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
@@ -27,6 +26,7 @@ from oncotrain.lake.packing import (
 from oncotrain.lake.publish import Published, describe_file, publish_dataset
 from oncotrain.lake.schema import arrow_schema, encode_row
 from oncotrain.lake.staging import staging
+from oncotrain.memory_file import contents, memory_file
 from oncotrain.spark import run_tasks
 
 
@@ -41,9 +41,9 @@ def write_part(
 
     Returns how many there were. Raises DataError naming the column of a value that does not fit.
     """
-    stream = io.BytesIO()
-    written = encode_part(stream, schema, rows, row_group_bytes)
-    write_atomic(fs, path, stream.getbuffer())
+    with memory_file("part") as stream:
+        written = encode_part(stream, schema, rows, row_group_bytes)
+        write_atomic(fs, path, contents(stream))
     return written
 
 

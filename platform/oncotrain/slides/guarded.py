@@ -1,7 +1,6 @@
 """Reading a file that may be anything, in a process that may die: decoders of damaged files crash, hang and swell."""
 
 import ctypes
-import mmap
 import multiprocessing
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 import psutil
 
 from oncotrain.errors import DataError, UserError
+from oncotrain.memory_file import contents, memory_file, size_of
 
 PATIENCE = 30.0
 """Seconds without progress after which a file is given up."""
@@ -24,6 +24,9 @@ MEMORY = 2 << 30
 _LOOK = 0.5
 """Seconds between two looks at the process."""
 _PDEATHSIG = 1
+_KEEP_MEMORY = ((-1, 1 << 30), (-3, 32 << 20))
+"""For `mallopt`: what is freed (M_TRIM_THRESHOLD) of blocks up to 32 MiB (M_MMAP_THRESHOLD) is kept for the next tile.
+Given back to the system, each of its pages would cost a fault again."""
 
 T = TypeVar("T")
 Beat = Callable[[], None]
@@ -41,7 +44,7 @@ def guarded(work: Callable[[Beat, BinaryIO], T]) -> tuple[T, memoryview]:
     """
     context = multiprocessing.get_context("fork")
     receive, send = context.Pipe(duplex=False)
-    with os.fdopen(os.memfd_create("guarded"), "w+b", buffering=0) as shared:
+    with memory_file("guarded") as shared:
         process = context.Process(target=_run, args=(work, shared, send), daemon=True)
         process.start()
         send.close()
@@ -51,7 +54,7 @@ def guarded(work: Callable[[Beat, BinaryIO], T]) -> tuple[T, memoryview]:
             receive.close()
             process.kill()
             process.join()
-        return facts, _mapped(shared)
+        return facts, contents(shared)
 
 
 def _await(process: Any, receive: Connection, shared: BinaryIO) -> Any:
@@ -71,18 +74,29 @@ def _await(process: Any, receive: Connection, shared: BinaryIO) -> Any:
             raise DataError(f"is damaged: its reader died ({_cause(process.exitcode)})") from None
         if time.monotonic() > deadline:
             raise DataError(f"is damaged: its reader made no progress for {PATIENCE:g} s")
-        if _resident(watched) + _size(shared) > MEMORY:
+        if _resident(watched) + size_of(shared) > MEMORY:
             raise DataError(f"needs more than {MEMORY >> 30} GiB of memory to be read")
 
 
 def _run(work: Callable[[Beat, BinaryIO], Any], shared: BinaryIO, send: Connection) -> None:
-    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PDEATHSIG, signal.SIGKILL)
+    for option, value in _KEEP_MEMORY:
+        libc.mallopt(option, value)
     nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - to the process's end
     for stream in (1, 2):  # decoders complain with the texts that they find in a header
         os.dup2(nowhere.fileno(), stream)
     sys.stdout = sys.stderr = nowhere
+    told = time.monotonic()
+
+    def beat() -> None:
+        nonlocal told
+        if time.monotonic() - told > _LOOK:
+            send.send(("beat", None))
+            told = time.monotonic()
+
     try:
-        facts = work(lambda: send.send(("beat", None)), shared)
+        facts = work(beat, shared)
     except UserError as error:
         send.send(("refused", str(error)))
     except BaseException as error:  # noqa: BLE001 - whatever a decoder thinks of
@@ -91,16 +105,6 @@ def _run(work: Callable[[Beat, BinaryIO], Any], shared: BinaryIO, send: Connecti
         send.send(("refused", f"cannot be read ({type(error).__name__} in {place})"))
     else:
         send.send(("done", facts))
-
-
-def _mapped(shared: BinaryIO) -> memoryview:
-    """What was written; it goes with the last view of it."""
-    size = _size(shared)  # nothing cannot be mapped
-    return memoryview(mmap.mmap(shared.fileno(), size, prot=mmap.PROT_READ) if size else b"")
-
-
-def _size(shared: BinaryIO) -> int:
-    return os.fstat(shared.fileno()).st_size
 
 
 def _resident(process: psutil.Process) -> int:

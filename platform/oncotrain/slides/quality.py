@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from oncotrain.slides.extremes import extremes
+
 BLANK = 12
 """Grey values between the 1st and the 99th percentile of a tile under which nothing is on it."""
 SIDE = 64
@@ -25,5 +27,5 @@ def focus(pixels: np.ndarray) -> float:
 def is_blank(pixels: np.ndarray) -> bool:
     """Whether uint8 (height, width, 3) `pixels` are all of one tone."""
     step = max(1, min(pixels.shape[:2]) // SIDE)
-    low, high = np.percentile(pixels[::step, ::step, 1], [1, 99])
-    return bool(high - low < BLANK)
+    low, high = extremes(pixels[::step, ::step, 1], 1)
+    return high - low < BLANK

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from oncotrain.slides.extremes import extremes
+
 SIDE = 64
 """A tile is looked at on a grid of about so many pixels a side: its stains are those of the whole."""
 LIGHT = 240.0
@@ -53,21 +55,22 @@ UNSTAINED = np.full(MIXED, np.nan, np.float32)
 def find_stains(pixels: np.ndarray) -> Stains | None:
     """Stains of uint8 (height, width, 3) `pixels`; None of glass, of one stain alone, or of what is no stain."""
     step = max(1, min(pixels.shape[:2]) // SIDE)
-    density = _DENSITY[pixels[::step, ::step].reshape(-1, 3)]
-    stained = density[(density > PALE).all(axis=1)]
+    density = _DENSITY.take(pixels[::step, ::step].reshape(-1, 3))
+    red, green, blue = density.T
+    stained = density[(red > PALE) & (green > PALE) & (blue > PALE)]
     if len(stained) < FEWEST:
         return None
     _, axes = np.linalg.eigh(np.cov(stained.T))
     plane = axes[:, :0:-1].T  # the two widest directions, which have no sign of their own
     plane *= np.where(plane.sum(axis=1, keepdims=True) < 0, -1, 1)
     angles = np.arctan2(stained @ plane[1], stained @ plane[0])
-    low, high = np.percentile(angles, [EXTREME, 100 - EXTREME])
+    low, high = extremes(angles, EXTREME)
     vectors = np.array([[np.cos(low), np.sin(low)], [np.cos(high), np.sin(high)]]) @ plane
     if high - low < NARROWEST or (vectors < -0.05).any():
         return None
     vectors = vectors[np.argsort(-vectors[:, 0])]  # haematoxylin absorbs more red
     concentrations = stained @ np.linalg.pinv(vectors)
-    strength = np.percentile(concentrations, 99, axis=0)
+    strength = np.array([extremes(concentration, EXTREME)[1] for concentration in concentrations.T])
     return Stains(vectors, strength) if (strength > 0).all() else None
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import BinaryIO
@@ -231,7 +232,7 @@ def _find_output(lake: Lake, fingerprint: str, start: int) -> Output | None:
 
 
 def _fingerprint(work: SlideWork, files: Mapping[str, Path]) -> str:
-    """SHA-256 of all that the rows follow from: the files' bytes, the keys, the configuration and this package."""
+    """SHA-256 of all that a part follows from: the files' bytes, keys, configuration, this package and the codec."""
     settings = {
         "keys": work.keys,
         "mpp": work.entry.mpp,
@@ -239,6 +240,7 @@ def _fingerprint(work: SlideWork, files: Mapping[str, Path]) -> str:
         "config": work.config.model_dump(mode="json", exclude={"columns"}),
         "files": {kind: _digest(file) for kind, file in files.items()},
         "code": _code(),
+        "codec": version("petastorm"),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
