@@ -1,9 +1,8 @@
 """Lossless compression of images and label maps: differences of neighbours, then Zstandard.
 
-Of an image (H, W, C) a value is told by those to its left and above, left + above - left above: what is stored is how
-far off that is. Of a label map (H, W), whose objects have sharp edges, it is the difference from the value above alone.
-Both compress better and faster than the pixels themselves, and sums undo them. Differences wrap around, hence every
-value of the dtype survives.
+Each byte of a pixel is told by the same byte of the pixels to its left and above, left + above - left above: what is
+stored is how far off that is, which compresses better and faster than the pixels themselves. An integral image undoes
+it. Differences wrap around, hence every value of the dtype survives.
 
 A record is a 4-byte magic, the dtype's code, the number of dimensions, the dimensions as little-endian uint32, and one
 zstd frame that states its size and carries a checksum.
@@ -12,6 +11,7 @@ zstd frame that states its size and carries a checksum.
 import math
 import struct
 
+import cv2
 import numpy as np
 import zstandard
 
@@ -20,6 +20,7 @@ MAGIC = b"DZ2\0"
 # of its time, for 0 to 4 % more bytes of H&E.
 PARAMETERS = zstandard.ZstdCompressionParameters.from_level(1, min_match=7, hash_log=6, write_checksum=True)
 MAX_BYTES = 1 << 30  # what a record may claim to decompress to, whatever its header says
+MAX_PIXEL = 128  # bytes of a pixel: OpenCV's arrays have no more channels
 _CODES = {1: np.dtype("u1"), 2: np.dtype("<u2"), 3: np.dtype("<i4")}
 _DTYPES = {dtype: code for code, dtype in _CODES.items()}
 _DIMENSIONS = (2, 3)
@@ -28,16 +29,16 @@ _DIMENSIONS = (2, 3)
 def encode(array: np.ndarray) -> bytes:
     """The record of `array`: uint8, uint16 or int32, shape (H, W) or (H, W, C).
 
-    Raises ValueError for another dtype or number of dimensions, or more than 1 GiB.
+    Raises ValueError for another dtype or number of dimensions, more than 128 bytes a pixel, or more than 1 GiB.
     """
     dtype = array.dtype.newbyteorder("<")
     if dtype not in _DTYPES or array.ndim not in _DIMENSIONS:
         raise ValueError(f"cannot encode {array.dtype} of {array.ndim} dimensions: uint8, uint16, int32 of 2 or 3")
     if array.nbytes > MAX_BYTES:
         raise ValueError(f"cannot encode {array.nbytes} bytes: at most {MAX_BYTES}")
-    delta = _differences(array.astype(dtype, copy=False), axis=0)
-    if delta.ndim > 2:
-        delta = _differences(delta, axis=1)
+    delta = array.astype(dtype, order="C", copy=False).view(np.uint8).reshape(_bytes_shape(dtype, array.shape))
+    for axis in (1, 0):
+        delta = _differences(delta, axis)
     header = struct.pack(f"<4sBB{array.ndim}I", MAGIC, _DTYPES[dtype], array.ndim, *array.shape)
     return header + zstandard.ZstdCompressor(compression_params=PARAMETERS).compress(delta)
 
@@ -60,7 +61,8 @@ def decode(record: bytes) -> np.ndarray:
     Raises ValueError for a damaged record.
     """
     dtype, shape, offset = header(record)
-    expected = math.prod(shape) * dtype.itemsize
+    layout = _bytes_shape(dtype, shape)
+    expected = math.prod(layout)
     frame = memoryview(record)[offset:]
     try:
         claimed = zstandard.frame_content_size(frame)
@@ -69,10 +71,20 @@ def decode(record: bytes) -> np.ndarray:
         raw = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise ValueError(f"damaged delta-zstd record: {error}") from error
-    delta = np.frombuffer(raw, dtype).reshape(shape)
-    array = np.add.accumulate(delta, axis=1, dtype=dtype) if delta.ndim > 2 else delta.copy()
-    _sum_down(array)
-    return array
+    delta = np.frombuffer(raw, np.uint8).reshape(layout)
+    if not delta.size:
+        return np.zeros(shape, dtype)
+    # Sums over all that is above and to the left, in int32: their lowest bytes are right, whatever wraps around.
+    sums = cv2.integral(delta, sdepth=cv2.CV_32S).reshape(layout[0] + 1, layout[1] + 1, layout[2])
+    return sums[1:, 1:].astype(np.uint8).view(dtype).reshape(shape)
+
+
+def _bytes_shape(dtype: np.dtype, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height, width and bytes of a pixel. Raises ValueError for pixels of more than 128 bytes."""
+    pixel = math.prod(shape[2:]) * dtype.itemsize
+    if pixel > MAX_PIXEL:
+        raise ValueError(f"{dtype}{list(shape)} has pixels of {pixel} bytes: at most {MAX_PIXEL}")
+    return shape[0], shape[1], pixel
 
 
 def _differences(array: np.ndarray, axis: int) -> np.ndarray:
@@ -83,17 +95,3 @@ def _differences(array: np.ndarray, axis: int) -> np.ndarray:
     target[:1] = values[:1]
     np.subtract(values[1:], values[:-1], out=target[1:])
     return differences
-
-
-def _sum_down(rows: np.ndarray) -> None:
-    """Make each row the sum of those down to it, in place.
-
-    First inside blocks of rows, all blocks at once, then each block with the last row of the one above:
-    2 sqrt(H) additions of many values, where `np.add.accumulate` walks down column by column.
-    """
-    block = max(1, math.isqrt(len(rows)))
-    for row in range(1, block):
-        here = rows[row::block]
-        here += rows[row - 1 :: block][: len(here)]
-    for start in range(block, len(rows), block):
-        rows[start : start + block] += rows[start - 1]

@@ -308,7 +308,8 @@ EDITS: tuple[Edit | Cut, ...] = (
     Edit(
         f"{DIST_INFO}/METADATA",
         "Requires-Dist: pyarrow>=6.0.1\n",
-        "Requires-Dist: pyarrow>=16\nRequires-Dist: zstandard\nRequires-Dist: hdfs-native\n",
+        "Requires-Dist: pyarrow>=16\nRequires-Dist: zstandard\nRequires-Dist: hdfs-native\n"
+        "Requires-Dist: opencv-python-headless\n",
         "what the patched modules import",
     ),
     Edit(f"{DIST_INFO}/top_level.txt", "examples\n", "", "dropped"),

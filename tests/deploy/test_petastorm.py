@@ -93,15 +93,28 @@ def test_codec_is_lossless(array: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     "array",
-    [np.indices((250, 331, 3))[:2].sum(axis=0).astype(np.uint8), np.indices((250, 331))[0].astype(np.int32)],
+    [np.indices((250, 331, 3))[:2].sum(axis=0).astype(np.uint8), np.indices((250, 331)).sum(axis=0).astype(np.int32)],
     ids=["image", "labels"],
 )
 def test_codec_tells_values_from_their_neighbours(array: np.ndarray) -> None:
-    """Nothing is left of an image that rises evenly both ways, nor of a map that rises evenly down."""
+    """Nothing is left of what rises evenly both ways."""
     field = _field(array.dtype.type, array.shape)
     record = bytes(DeltaZstdCodec().encode(field, array))
     assert len(record) < array.nbytes / 300
     np.testing.assert_array_equal(DeltaZstdCodec().decode(field, record), array)
+
+
+def test_codec_is_lossless_where_sums_outgrow_32_bits() -> None:
+    """Differences of 255 add up to 42 million x 255."""
+    array = np.multiply.outer(np.arange(7000), np.arange(6000)).astype(np.uint8) * np.uint8(255)
+    np.testing.assert_array_equal(delta_zstd.decode(delta_zstd.encode(array)), array)
+
+
+def test_codec_refuses_pixels_of_more_bytes_than_an_image_has() -> None:
+    with pytest.raises(ValueError, match="pixels of 129 bytes: at most 128"):
+        delta_zstd.encode(np.zeros((2, 3, 129), np.uint8))
+    with pytest.raises(ValueError, match="pixels of 132 bytes: at most 128"):
+        delta_zstd.decode(struct.pack("<4sBB3I", delta_zstd.MAGIC, 3, 3, 1, 1, 33))
 
 
 @given(st.data())
