@@ -104,12 +104,12 @@ class Dataset:
     def read(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> list[Row]:
         """The rows of those numbers, in the order asked for. Encoded row groups are kept up to the cache's limit.
 
-        Raises UserError for an unknown column, DataError if a row is missing.
+        Raises UserError for an unknown column, DataError if a row is missing or cannot be decoded.
         """
         require_columns(self.schema, columns)
         places = [self._place(row) for row in np.asarray(rows, dtype=np.int64).tolist()]
         stored = {group: _stored_values(self._held(group, columns)) for group in {group for group, _ in places}}
-        return [self._decode(stored[group], position) for group, position in places]
+        return [self._decode(stored[group], group, position) for group, position in places]
 
     def load(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str]) -> None:
         """Get the encoded row groups of those rows into memory, for a `read` to come."""
@@ -119,7 +119,7 @@ class Dataset:
     def iterate(self, columns: Sequence[str], rows: Sequence[int] | np.ndarray | None = None) -> Iterator[Row]:
         """All rows, or those of the given numbers, in storage order, one row group in memory at a time.
 
-        Raises UserError for an unknown column, DataError if a row is missing.
+        Raises UserError for an unknown column, DataError if a row is missing or cannot be decoded.
         """
         require_columns(self.schema, columns)
         wanted = np.arange(self.rows) if rows is None else np.unique(np.asarray(rows, dtype=np.int64))
@@ -127,7 +127,7 @@ class Dataset:
         for group in np.unique(groups):
             stored = _stored_values(self._row_group(int(group), columns))
             for row in wanted[groups == group].tolist():
-                yield self._decode(stored, self._place(row)[1])
+                yield self._decode(stored, *self._place(row))
 
     def _place(self, row: int) -> tuple[int, int]:
         """The row's group, and its position there."""
@@ -168,8 +168,15 @@ class Dataset:
                 f"found {sum(found)} in {list(found)}; the file was changed after publication"
             )
 
-    def _decode(self, stored: Mapping[str, Callable[[int], Any]], position: int) -> Row:
-        return {name: decode_value(self.schema.fields[name], value(position)) for name, value in stored.items()}
+    def _decode(self, stored: Mapping[str, Callable[[int], Any]], group: int, position: int) -> Row:
+        try:
+            return {name: decode_value(self.schema.fields[name], value(position)) for name, value in stored.items()}
+        except ValueError as error:
+            file, index = self._places[group]
+            raise DataError(
+                f"{self.path(file)}: row {position} of row group {index} is damaged, or of another codec ({error}); "
+                "ingest again"
+            ) from None
 
 
 def _stored_values(table: pa.Table) -> dict[str, Callable[[int], Any]]:
