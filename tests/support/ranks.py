@@ -24,10 +24,9 @@ class _Thread:
         self._barrier.wait()
         return values
 
-    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+    def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         shares = self.gather([tensor.clone() for tensor in tensors])
-        for tensor, *parts in zip(tensors, *shares, strict=True):
-            tensor.copy_(torch.stack(parts).sum(dim=0))
+        return [torch.stack(parts).sum(dim=0) for parts in zip(*shares, strict=True)]
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor, first in zip(tensors, self.gather([tensor.clone() for tensor in tensors])[0], strict=True):

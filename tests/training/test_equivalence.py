@@ -46,13 +46,11 @@ def test_ranks_weighted_equally_would_not(case):
         def __init__(self, ranks: Any) -> None:
             self.rank, self.world, self.gather, self._ranks = ranks.rank, ranks.world, ranks.gather, ranks
 
-        def sum_(self, tensors: Any) -> None:
+        def summed(self, tensors: Any) -> Any:
             *gradients, totals = tensors
-            for gradient in gradients:
-                gradient.div_(max(totals[1].item(), 1.0))
-            self._ranks.sum_(tensors)
-            for gradient in gradients:
-                gradient.mul_(totals[1].item() / self.world)
+            own = [gradient / max(totals[1].item(), 1.0) for gradient in gradients]
+            *sums, totals = self._ranks.summed([*own, totals])
+            return [*(each * totals[1].item() / self.world for each in sums), totals]
 
     alone = get_parameters(fit(start(case), 1, **case)[0].model)
     states = [start(case) for _ in range(3)]

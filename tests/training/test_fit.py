@@ -120,8 +120,8 @@ def test_gradients_rounded_to_float16_stay_near(vectors):
     travelled = []
 
     def work(ranks):
-        exact = ranks.sum_
-        ranks.sum_ = lambda tensors: (travelled.append({tensor.dtype for tensor in tensors}), exact(tensors))[1]
+        exact = ranks.summed
+        ranks.summed = lambda tensors: (travelled.append({tensor.dtype for tensor in tensors}), exact(tensors))[1]
         return fit(states[ranks.rank], 20, **settings | {"collective": ranks})
 
     (first, _), (second, _) = run_ranks(work, 2)

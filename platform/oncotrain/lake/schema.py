@@ -15,6 +15,7 @@ from petastorm.unischema import Unischema, UnischemaField
 
 from oncotrain.config import Frozen
 from oncotrain.errors import DataError, UserError
+from oncotrain.lake.npy import load_array
 
 Codec = Literal["scalar", "ndarray", "delta_zstd"]
 _CODECS: dict[type, Codec] = {
@@ -96,6 +97,8 @@ def decode_value(field: UnischemaField, value: Any) -> Any:
     """One value as it was before `encode_row`: str, NumPy scalar, ndarray, or None."""
     if value is None or field.numpy_dtype is np.str_:
         return value
+    if isinstance(field.codec, NdarrayCodec):
+        return load_array(value)
     return field.codec.decode(field, value) if field.codec else field.numpy_dtype(value)
 
 

@@ -18,9 +18,8 @@ class Collective(Protocol):
     local_rank: int
     """Number of this rank on its machine; chooses the GPU where there is one."""
 
-    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace each tensor by its sum over the ranks. All have one dtype; shapes and dtype agree between
-        ranks."""
+    def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The sum of each tensor over the ranks. All have one dtype; shapes and dtype agree between ranks."""
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor by that of rank 0."""
@@ -36,8 +35,9 @@ class Alone:
     world = 1
     local_rank = 0
 
-    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """The sum over one rank is what is there."""
+    def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The sum over one rank is what is there: the same tensors."""
+        return list(tensors)
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         """Rank 0 is this rank."""
@@ -47,13 +47,12 @@ class Alone:
         return [value]
 
 
-def flat_sum(tensors: Sequence[torch.Tensor], reduce: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Replace tensors of one dtype by what `reduce` makes of all of them laid end to end: one message, not many."""
+def flat_sum(tensors: Sequence[torch.Tensor], reduce: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+    """What `reduce` makes of tensors of one dtype laid end to end, one message and not many: views of its result."""
     parts = torch.split(
         reduce(torch.cat([tensor.reshape(-1) for tensor in tensors])), [tensor.numel() for tensor in tensors]
     )
-    for tensor, part in zip(tensors, parts, strict=True):
-        tensor.copy_(part.view_as(tensor))
+    return [part.view_as(tensor) for tensor, part in zip(tensors, parts, strict=True)]
 
 
 def device(collective: Collective) -> torch.device:

@@ -53,7 +53,9 @@ def mean_gradients(
             began = time.perf_counter()
             batch = attempt(partial(next, source))
             waited = time.perf_counter() - began
-            yield _mean_gradient(step, state, batch, waited, task, train, collective)
+            gradient = _mean_gradient(step, state, batch, waited, task, train, collective)
+            del batch  # or it is held until the next has come: two in memory
+            yield gradient
 
 
 def accumulate(state: TrainState, pieces: Sequence[Batch], task: Task, train: TrainConfig, seed: int) -> torch.Tensor:
@@ -97,7 +99,7 @@ def _mean_gradient(
         seed = int(np.random.SeedSequence((train.seed, step, collective.rank)).generate_state(1)[0])
         totals[:2] = accumulate(state, batch, task, train, seed)
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-    _mean_over_ranks(gradients, totals, train, collective)
+    gradients, totals = _mean_over_ranks(gradients, totals, train, collective)
     total, items, failed = totals.tolist()
     if failed:
         successes(collective.gather(batch if isinstance(batch, UserError) else None))
@@ -106,21 +108,17 @@ def _mean_gradient(
 
 def _mean_over_ranks(
     gradients: Sequence[torch.Tensor], totals: torch.Tensor, train: TrainConfig, collective: Collective
-) -> None:
-    """Replace `totals` by its sum over the ranks, each gradient by its sum over the ranks divided by the items.
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Each gradient's sum over the ranks divided by the items, and the sum of `totals` over the ranks.
 
     In float16 the means travel: sums over many items would leave its range.
     """
     if train.compression == "none":
-        collective.sum_([*gradients, totals])
-        for gradient in gradients:
-            gradient.div_(totals[1].clamp(min=1))
-        return
-    collective.sum_([totals])
-    halves = [gradient.div_(totals[1].clamp(min=1)).half() for gradient in gradients]
-    collective.sum_(halves)
-    for gradient, half in zip(gradients, halves, strict=True):
-        gradient.copy_(half)
+        *sums, totals = collective.summed([*gradients, totals])
+        return [each.div_(totals[1].clamp(min=1)) for each in sums], totals
+    (totals,) = collective.summed([totals])
+    halves = [each.div_(totals[1].clamp(min=1)).half() for each in gradients]
+    return [half.to(each.dtype) for each, half in zip(gradients, collective.summed(halves), strict=True)], totals
 
 
 def _precision(train: TrainConfig, device: torch.device) -> AbstractContextManager[None]:

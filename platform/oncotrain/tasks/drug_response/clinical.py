@@ -45,14 +45,21 @@ def number(row: Row, name: str) -> float:
     return float("nan") if value is None else float(value)
 
 
-def encode(row: Row, schema: Schema, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """Inputs (width,) float32 of one row; `mean` and `std` of the numeric columns as `numbers` lists them."""
+def encode(rows: Sequence[Row], schema: Schema, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Inputs (rows, width) float32; `mean` and `std` of the numeric columns as `numbers` lists them."""
+    inputs = np.zeros((len(rows), width(schema)), np.float32)
     moments = dict(zip(numbers(schema), zip(mean, std, strict=True), strict=True))
-    inputs: list[float] = []
+    at = 0
     for name, field in schema.items():
         if field["type"] == "number":
-            value, (centre, scale) = number(row, name), moments[name]
-            inputs += [0.0, 0.0] if np.isnan(value) else [(value - centre) / scale, 1.0]
+            values, (centre, scale) = np.array([number(row, name) for row in rows]), moments[name]
+            known = ~np.isnan(values)
+            inputs[:, at] = np.where(known, (values - centre) / scale, 0)
+            inputs[:, at + 1] = known
         else:
-            inputs += [float(row[column(name)] == category) for category in field["categories"]]
-    return np.array(inputs, np.float32)
+            places = {category: at + place for place, category in enumerate(field["categories"])}
+            for each, row in zip(inputs, rows, strict=True):
+                if (value := row[column(name)]) in places:
+                    each[places[value]] = 1
+        at += width({name: field})
+    return inputs

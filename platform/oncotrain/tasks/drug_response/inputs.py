@@ -13,5 +13,5 @@ def input_matrix(rows: Sequence[Row], plan: Plan) -> np.ndarray:
     expression = np.stack([row["expression"] for row in rows]).astype(np.float32)
     genes = (expression - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
     moments = (plan["number_mean"], plan["number_std"])
-    columns = np.stack([clinical.encode(row, plan["clinical"], *moments) for row in rows])
+    columns = clinical.encode(rows, plan["clinical"], *moments)
     return np.hstack([genes, np.float32(plan["clinical_weight"]) * columns])

@@ -55,8 +55,8 @@ class _TorchCollective:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.local_rank = int(os.environ["LOCAL_RANK"])
 
-    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        flat_sum(tensors, _all_reduced)
+    def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return flat_sum(tensors, _all_reduced)
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:

@@ -92,8 +92,12 @@ class _HorovodCollective:
         self._hvd = hvd
         self.rank, self.world, self.local_rank = hvd.rank(), hvd.size(), hvd.local_rank()
 
-    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        flat_sum(tensors, lambda flat: self._hvd.allreduce_(flat.cpu(), op=self._hvd.Sum, name="sum"))
+    def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return flat_sum(tensors, self._all_reduced)
+
+    def _all_reduced(self, tensor: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = self._hvd.allreduce_(tensor.cpu(), op=self._hvd.Sum, name="sum")
+        return total.to(tensor.device)
 
     def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
         for tensor in tensors:
