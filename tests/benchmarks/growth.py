@@ -29,6 +29,7 @@ from oncotrain.lake.writer import write_dataset, write_part
 from oncotrain.spark import spark_session
 from oncotrain.tasks import Plan, create_task
 from oncotrain.training.collective import Collective
+from oncotrain.training.data import open_data, plan_alone
 from oncotrain.training.engines import create_engine
 from oncotrain.training.fit import fit
 from oncotrain.training.process import prepare_process
@@ -76,9 +77,8 @@ def main(
 def measure(lake: Lake, work: Path, config: RunConfig) -> dict[str, Any]:
     """Milliseconds a row by number of rows and ranks."""
     spark = spark_session("growth")
-    source, task = open_dataset(lake, "samples"), create_task(config.task, "growth")
-    contract = task.agree([task.contract(source.manifest.features)])
-    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, source.iterate(task.columns))]))
+    data = open_data(lake, config, "growth")
+    source, plan = data.dataset, plan_alone(data)
     found: dict[str, list[float]] = {}
     print("| rows | ranks | ms a row | range |\n|---|---|---|---|")
     for times, ranks in itertools.product(TIMES, RANKS):

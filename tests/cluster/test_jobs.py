@@ -29,11 +29,13 @@ RUNS: dict[str, dict[str, Any]] = {
         "task": {"name": "histology", "widths": [8, 16], "crop": 96, "decisions": {"foreground": [0.5]}},
         "split": {"name": "tiles", "rule": {"rule": "declared", "seed": 0, "validation": 0.4}},
         "train": {"steps": 8, "batch_size": 4, "validate_every": 4, "engine": "horovod", "ranks": 2},
+        "federated": {"rounds": 2, "local_steps": 4, "min_patients": 1},  # a site has six
     },
     "drug_response": {
         "task": {"name": "drug_response", "network": {"members": 1, "width": 16}},
         "split": {"name": "patients", "rule": {"rule": "random", "seed": 0, "validation": 0.2, "test": 0.3}},
         "train": {"steps": 20, "batch_size": 8, "validate_every": 10, "engine": "horovod", "ranks": 2},
+        "federated": {"rounds": 2, "local_steps": 10},
     },
 }
 
@@ -60,7 +62,7 @@ def configs(tmp_path_factory: pytest.TempPathFactory, lakes: dict[str, Lake]) ->
         "name": "cluster",
         "centre": lakes["centre"].uri,
         "sites": {site: lakes[site].uri for site in SITES},
-        "arms": ["centralized", "local"],
+        "arms": ["centralized", "local", "federated"],
         "bootstrap": 100,
         "cases": {name.replace("_", "-"): {"config": f"{name}.yaml", "margin": 0.05} for name in RUNS},
     }
@@ -153,13 +155,18 @@ def test_an_account_trains_that_may_not_read_landing(
 
 
 def test_the_study_is_compared(cluster: Cluster, lakes: dict[str, Lake], configs: dict[str, Path], code: Path) -> None:
-    files = [configs["study"], *(configs[task] for task in RUNS)]
-    submit(cluster, "compare", ["--study", configs["study"].name], mode="cluster", code=code, files=files)
+    files = [configs["study"], *(configs[task] for task in RUNS), ROOT / "jobs" / "federated_client.py"]
+    memory = ["spark.driver.memoryOverhead=2500m"]  # the sites' clients run in the driver's container
+    options = ["--study", configs["study"].name]
+    submit(cluster, "compare", options, mode="cluster", code=code, files=files, settings=memory)
     report = RunDirectory(lakes["centre"], "study-cluster")
     assert report.read_json("summary.json")["status"] == "done"
     assert {
         case["name"]: [arm["arm"] for arm in case["arms"]] for case in report.read_json("report.json")["cases"]
-    } == {name.replace("_", "-"): ["centralized", *(f"local:{site}" for site in SITES)] for name in RUNS}
+    } == {
+        name.replace("_", "-"): ["centralized", *(f"local:{site}" for site in SITES), "federated:fedavg"]
+        for name in RUNS
+    }
     assert b"</html>" in report.read("report.html")
     finished = [name for name in lakes["centre"].list("runs") if "centralized" in name and "study" not in name]
     assert len(finished) == len(RUNS), "the centralized runs of before were taken as they are"

@@ -20,6 +20,7 @@ from oncotrain.federation.coordinator.server import Invitation, coordinator, pre
 from oncotrain.federation.identity.admission import admit, admitted, remove
 from oncotrain.federation.identity.keys import make_site_key, public_half
 from oncotrain.federation.identity.private_file import write_private
+from oncotrain.federation.package import package_path
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, write_roster
@@ -168,11 +169,12 @@ class Clients:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """A site's own scratch space; and nothing of the Spark application that this process may be."""
+    """A site's own scratch space, and this process's code; nothing of the Spark application that it may be."""
     applications = ("PYSPARK_", "SPARK_", "PYTHONPATH")  # spark-submit sets all three, the last to Spark's own archives
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(applications)}
     return {
         **inherited,
+        "PYTHONPATH": package_path(),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_DIRS": str(folder),

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from oncotrain.federation.package import package_path
+
 
 def executable(name: str) -> str:
     """Path of one of Flower's programs, installed beside this interpreter."""
@@ -20,6 +22,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PYTHONPATH": os.pathsep.join(filter(None, (package_path(), os.environ.get("PYTHONPATH")))),
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from oncotrain.federation.identity.certificates import ServerCertificate
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.wire.flower import environment, executable
 
-APP = Path(__file__).parents[1] / "app"
+APP: Traversable = files("oncotrain.federation") / "app"
 START_SECONDS = 120.0
 _CONNECTION = "federation"
 _NODES, _RUN = "nodes.json", "run"
@@ -83,9 +85,17 @@ class SuperLink:
         if last.exists() and not self.status(int(last.read_text(encoding="utf-8"))).startswith("finished"):
             self._flwr("stop", last.read_text(encoding="utf-8"), _CONNECTION)
         pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        run = str(self._flwr("run", str(APP), _CONNECTION, "-c", " ".join(pairs))["run-id"])
+        run = str(self._flwr("run", str(self._app()), _CONNECTION, "-c", " ".join(pairs))["run-id"])
         last.write_text(run, encoding="utf-8")
         return int(run)
+
+    def _app(self) -> Path:
+        """A copy of the app, whose own place may be a zip, or not to be written to."""
+        folder = self.home / "app"
+        folder.mkdir(exist_ok=True)
+        for file in APP.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        return folder
 
     def status(self, run: int) -> str:
         """Flower's word on a run, such as ``running`` or ``finished:failed``."""
