@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from oncotrain.tasks import create_task
 from oncotrain.tasks.drug_response.models.batches import batch_moments, standardized
-from oncotrain.tasks.drug_response.models.responder import Responder
+from oncotrain.tasks.drug_response.models.responder import Responder, left_out_auroc
 from support.samples import features, sample_rows
 
 
@@ -71,3 +71,16 @@ def test_one_class_alone_is_predicted_by_its_share() -> None:
     contract = task.contract(features(["drug"]))
     plan = task.plan(contract, task.statistics(contract, rows))
     assert Responder().fit(plan, rows)(rows[:3])[:, 0].tolist() == [1, 1, 1]
+
+
+def test_telling_cohorts_apart_is_worth_nothing_where_settings_are_chosen() -> None:
+    groups = np.repeat(["few respond", "many respond"], 100)
+    truth = np.tile(np.arange(10), 20) < np.where(groups == "few respond", 2, 8)
+    folds = [
+        (np.flatnonzero(np.arange(200) % 4 != fold), np.flatnonzero(np.arange(200) % 4 == fold)) for fold in range(4)
+    ]
+    cohort = (groups == "many respond").astype(float)[:, None]
+    assert left_out_auroc(cohort, truth, 1.0, folds, np.arange(200)) > 0.75, "patients, no cohorts: all are compared"
+    # Within a cohort only the folds' own models differ.
+    assert left_out_auroc(cohort, truth, 1.0, folds, groups) == pytest.approx(0.5, abs=0.1)
+    assert left_out_auroc(np.hstack([cohort, truth[:, None]]), truth, 1.0, folds, groups) == 1

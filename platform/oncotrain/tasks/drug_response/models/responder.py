@@ -26,10 +26,11 @@ class Responder(Frozen):
     model: Literal["responder"] = "responder"
     batch: Literal["cohort", "site"] | None = "cohort"
     """Scores and clinical numbers are standardized within each, which also counts its mutations in its own way; None:
-    over all training rows. Whole batches are left out where penalty and weight are chosen, if there are enough."""
-    penalties: tuple[Positive, ...] = (0.003, 0.01, 0.03)
+    over all training rows. Penalty and weight are chosen by the mean AUROC within batches, whole ones left out if there
+    are enough: a batch that is yet to come asks who responds within it, not which batch responds."""
+    penalties: tuple[Positive, ...] = (0.001, 0.003, 0.01, 0.03)
     """Candidates for the inverse strength C."""
-    weights: tuple[Positive, ...] = (1.0, 3.0)
+    weights: tuple[Positive, ...] = (0.3, 1.0, 3.0)
     """Candidates for the factor on clinical columns."""
     scores: bool = True
     """Without, clinical columns alone: what scores must beat."""
@@ -90,18 +91,30 @@ class Responder(Frozen):
         folds = list(splitter.split(truth, truth, groups[seen] if whole else None))
         best = max(
             ((weight, penalty) for weight in self.weights for penalty in self.penalties),
-            key=lambda pair: _validated(np.hstack([scores, pair[0] * columns])[seen], truth, pair[1], folds),
+            key=lambda pair: left_out_auroc(
+                np.hstack([scores, pair[0] * columns])[seen], truth, pair[1], folds, groups[seen]
+            ),
         )
         inputs = np.hstack([scores, best[0] * columns])[seen]
         return LogisticRegression(C=best[1], max_iter=1000).fit(inputs, truth), best[0]
 
 
-def _validated(
-    inputs: np.ndarray, truth: np.ndarray, penalty: float, folds: Sequence[tuple[np.ndarray, np.ndarray]]
+def left_out_auroc(
+    inputs: np.ndarray,
+    truth: np.ndarray,
+    penalty: float,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    groups: np.ndarray,
 ) -> float:
-    """AUROC over all pairs of the folds' rows, each predicted where it was left out."""
+    """Mean AUROC within groups of the folds' rows, each predicted where it was left out; of all rows where no group has
+    both classes."""
     predicted = np.empty(len(truth))
     for train, test in folds:
         model = LogisticRegression(C=penalty, max_iter=1000).fit(inputs[train], truth[train])
         predicted[test] = model.predict_proba(inputs[test])[:, 1]
-    return float(roc_auc_score(truth, predicted))
+    within = [
+        roc_auc_score(truth[mask], predicted[mask])
+        for mask in (groups == group for group in np.unique(groups))
+        if len(np.unique(truth[mask])) == 2
+    ]
+    return float(np.mean(within) if within else roc_auc_score(truth, predicted))
