@@ -4,19 +4,19 @@ from pathlib import Path
 
 import oncotrain
 from oncotrain.cluster.code import write_code
-from oncotrain.federation.package import package_path
+from oncotrain.federation.package import unpacked_code
 
 SHOW = """
 import oncotrain
 from pathlib import Path
-from oncotrain.federation.package import package_path
-print(oncotrain.__file__, package_path(), sep="\\n")
-print(Path(package_path(), "oncotrain", "federation", "server_app.py").stat().st_size)
+from oncotrain.federation.package import unpacked_code
+(folder,) = unpacked_code()
+print(oncotrain.__file__, folder, Path(folder, "oncotrain", "federation", "server_app.py").stat().st_size, sep="\\n")
 """
 
 
-def test_installed_code_is_where_it_is():
-    assert Path(package_path(), "oncotrain") == Path(oncotrain.__file__).parent
+def test_installed_code_needs_nothing():
+    assert unpacked_code() == []
 
 
 def test_code_in_a_zip_is_unpacked_and_goes_with_the_process(tmp_path):
@@ -26,6 +26,5 @@ def test_code_in_a_zip_is_unpacked_and_goes_with_the_process(tmp_path):
     )
     file, folder, size = shown.stdout.split()
     assert Path(file).is_relative_to(code), "this is what was to be tested"
-    assert int(size) == Path(package_path(), "oncotrain", "federation", "server_app.py").stat().st_size
-    assert Path(folder).parent != tmp_path
+    assert int(size) == Path(oncotrain.__file__).with_name("federation").joinpath("server_app.py").stat().st_size
     assert not Path(folder).exists()

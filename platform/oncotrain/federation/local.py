@@ -20,7 +20,7 @@ from oncotrain.federation.coordinator.server import Invitation, coordinator, pre
 from oncotrain.federation.identity.admission import admit, admitted, remove
 from oncotrain.federation.identity.keys import make_site_key, public_half
 from oncotrain.federation.identity.private_file import write_private
-from oncotrain.federation.package import package_path
+from oncotrain.federation.package import unpacked_code
 from oncotrain.federation.process import last_lines, running
 from oncotrain.federation.schedule import federated_section
 from oncotrain.federation.secure.credentials import CONSORTIUM, ROSTER, write_roster
@@ -174,7 +174,7 @@ def _environment(folder: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(applications)}
     return {
         **inherited,
-        "PYTHONPATH": package_path(),
+        "PYTHONPATH": os.pathsep.join(unpacked_code()),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_DIRS": str(folder),

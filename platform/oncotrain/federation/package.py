@@ -1,4 +1,4 @@
-"""Where child processes find the code that this process runs."""
+"""How child processes find the code that this process runs."""
 
 import zipfile
 from functools import cache
@@ -8,13 +8,13 @@ from tempfile import TemporaryDirectory
 import oncotrain
 
 
-def package_path() -> str:
-    """The folder for PYTHONPATH; where YARN brought the code as a zip, a copy of it, for as long as this process runs.
+def unpacked_code() -> list[str]:
+    """What PYTHONPATH needs: nothing where the code is installed; a copy where YARN brought it as a zip.
 
-    Flower reads the source of its app as a file, and finds none inside a zip.
+    Flower reads the source of its app as a file, and finds none inside a zip. The copy goes with this process.
     """
     root = Path(oncotrain.__file__).parents[1]
-    return str(root) if root.is_dir() else _unpacked(root).name
+    return [] if root.is_dir() else [_unpacked(root).name]
 
 
 @cache

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from oncotrain.federation.package import package_path
+from oncotrain.federation.package import unpacked_code
 
 
 def executable(name: str) -> str:
@@ -22,7 +22,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": os.pathsep.join(filter(None, (package_path(), os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": os.pathsep.join(filter(None, [*unpacked_code(), os.environ.get("PYTHONPATH")])),
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",

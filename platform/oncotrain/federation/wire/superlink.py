@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from oncotrain.errors import UserError
@@ -85,17 +86,12 @@ class SuperLink:
         if last.exists() and not self.status(int(last.read_text(encoding="utf-8"))).startswith("finished"):
             self._flwr("stop", last.read_text(encoding="utf-8"), _CONNECTION)
         pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        run = str(self._flwr("run", str(self._app()), _CONNECTION, "-c", " ".join(pairs))["run-id"])
+        with TemporaryDirectory(dir=self.home) as app:  # whose own place may be a zip, or not to be written to
+            for file in APP.iterdir():
+                Path(app, file.name).write_bytes(file.read_bytes())
+            run = str(self._flwr("run", app, _CONNECTION, "-c", " ".join(pairs))["run-id"])
         last.write_text(run, encoding="utf-8")
         return int(run)
-
-    def _app(self) -> Path:
-        """A copy of the app, whose own place may be a zip, or not to be written to."""
-        folder = self.home / "app"
-        folder.mkdir(exist_ok=True)
-        for file in APP.iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-        return folder
 
     def status(self, run: int) -> str:
         """Flower's word on a run, such as ``running`` or ``finished:failed``."""
