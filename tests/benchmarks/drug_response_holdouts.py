@@ -5,7 +5,9 @@
 The lake is that of `drug_response_folds.py`, whose dataset has GDSC1 as auxiliary responses, or the pool of the
 repositories. Models, the configuration's network and its ridge among them, are fitted to the responses that are judged;
 each pair is tested once over 5 folds. In `screens`, models learn from GDSC1 and are tested on GDSC2, the drugs of both
-screens, lines of a fold left out: their scales differ, so Pearson is what to read.
+screens, lines of a fold left out: their scales differ, so Pearson is what to read. With `--terms`, a table of drugs
+(columns `drug`, `targets`, separated by commas, and `pathway`), there is also the network that knows them, without
+a ridge.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import typer
 from network_model import Network
 
@@ -40,7 +43,7 @@ MODELS: dict[str, Model] = {
     "ridge": Ridge(),
     "shared ridge": SharedRidge(),
 }
-NETWORK = "network and ridge"
+NETWORK, ALONE, DESCRIBED = "network and ridge", "network", "network with terms"
 FOLDS = 5
 SCREEN = "gdsc1"
 Sides = tuple[list[Row], list[Row], bool]
@@ -52,12 +55,16 @@ def main(
     config: Annotated[Path, typer.Option(help="whose task is used")] = Path("jobs/configs/drug_response.yaml"),
     chosen: Annotated[str, typer.Option("--kinds", help="separated by commas")] = "tissues,drugs,screens,pairs",
     models: Annotated[str, typer.Option(help="which, separated by commas")] = ",".join([*MODELS, NETWORK]),
+    terms: Annotated[Path | None, typer.Option(help=f"table of drugs, for the model {DESCRIBED}")] = None,
 ) -> None:
     """Print the tables; the last line is the same as JSON."""
 
     def job() -> dict[str, Any]:
         run = load_yaml(config, RunConfig)
-        task, known = create_task(run.task, str(config)), {**MODELS, NETWORK: Network(run)}
+        alone = run.model_copy(update={"task": {**run.task, "ridge": None}})
+        task, known = create_task(run.task, str(config)), {**MODELS, NETWORK: Network(run), ALONE: Network(alone)}
+        if terms is not None:
+            known[DESCRIBED] = Network(alone.model_copy(update={"task": {**alone.task, "terms": _terms(terms)}}))
         dataset = open_dataset(Lake(lake), "samples")
         contract = task.contract(dataset.manifest.features)
         columns = ("patient", "sample", *task.columns)
@@ -84,6 +91,13 @@ def main(
         return {kind: {name: str(figures) for name, figures in table.items()} for kind, table in result.items()}
 
     run_job("drug_response_holdouts", job)
+
+
+def _terms(table: Path) -> dict[str, tuple[str, ...]]:
+    drugs = pd.read_csv(table, dtype=str, keep_default_na=False)
+    targets = [[f"target {target.strip()}" for target in cell.split(",") if target] for cell in drugs["targets"]]
+    pathways = [[f"pathway {cell}"] if cell else [] for cell in drugs["pathway"]]
+    return {drug: (*one, *other) for drug, one, other in zip(drugs["drug"], targets, pathways, strict=True)}
 
 
 def _groups(dataset: Dataset, rows: Sequence[Row]) -> Iterator[Sides]:

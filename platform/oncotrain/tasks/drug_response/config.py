@@ -48,6 +48,10 @@ class DrugResponseConfig(Frozen):
     """Clinical columns that the network sees, named as in the ingest's YAML."""
     auxiliary: tuple[str, ...] = ()
     """Labels of responses (the ingest's `response.auxiliary`) that are learned from and not judged by."""
+    terms: dict[str, tuple[str, ...]] = Field(default={})
+    """What is known of drugs beforehand: drug -> terms, such as `{Erlotinib: [target EGFR, pathway EGFR signaling]}`;
+    bits of a chemical fingerprint are terms as well. With any, the network also learns what the drugs of a term have in
+    common, and tells which samples respond to a drug that no training sample was tested with; not how potent it is."""
     clinical_weight: float = Field(default=1.0, gt=0)
     """Factor on the clinical inputs: a few indicators beside thousands of genes that are penalized alike."""
     network: NetworkConfig = NetworkConfig()

@@ -1,8 +1,9 @@
-"""The multi-task network: one trunk over genes and clinical columns, one linear output a drug."""
+"""The multi-task network: one trunk over genes and clinical columns, one output a drug, linear in the trunk's."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,13 +17,21 @@ class ResponseNetwork(nn.Module):
     There is no normalization layer: inputs are standardized, rows stay independent of each other, and a network that
     starts out nearly linear does best where samples are fewer than genes.
 
-    Where there is a `ridge` it has half a say in predictions, and no part in the loss.
+    Where there is a `ridge` it has half a say in predictions, and no part in the loss. With `terms` (drugs, terms),
+    what drugs have in common is learned beside what is a drug's own.
     """
 
-    def __init__(self, inputs: int, drugs: int, config: NetworkConfig, ridge: "FrozenRidge | None" = None) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        drugs: int,
+        config: NetworkConfig,
+        ridge: "FrozenRidge | None" = None,
+        terms: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         self.ridge = ridge
-        self.members = nn.ModuleList(_member(inputs, drugs, config) for _ in range(config.members))
+        self.members = nn.ModuleList(_member(inputs, drugs, config, terms) for _ in range(config.members))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Standardized responses (members, rows, drugs) of standardized inputs (rows, inputs)."""
@@ -54,11 +63,32 @@ class FrozenRidge(nn.Module):
         return (inputs - self.centre) @ self.axes @ self.weights + self.intercept
 
 
-def _member(inputs: int, drugs: int, config: NetworkConfig) -> nn.Module:
+class _DescribedHead(nn.Module):
+    """An output a drug: of its own weights, and of those of its terms, which all drugs share.
+
+    A drug that no training sample was tested with has its terms' alone: weight decay takes its own away.
+    """
+
+    terms: torch.Tensor
+
+    def __init__(self, own: nn.Linear, terms: np.ndarray) -> None:
+        super().__init__()
+        self.own = own
+        self.shared = nn.Linear(own.in_features, terms.shape[1], bias=False)
+        nn.init.normal_(self.shared.weight, std=0.1 / own.in_features**0.5)
+        self.register_buffer("terms", torch.tensor(terms))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Responses (rows, drugs) of the hidden layer (rows, width)."""
+        own: torch.Tensor = self.own(hidden)
+        return own + self.shared(hidden) @ self.terms.T
+
+
+def _member(inputs: int, drugs: int, config: NetworkConfig, terms: np.ndarray | None) -> nn.Module:
     layers: list[nn.Module] = [nn.Dropout(config.input_dropout)]
     for width in [inputs] + [config.width] * (config.depth - 1):
         layers += [nn.Linear(width, config.width), nn.GELU(), nn.Dropout(config.dropout)]
     head = nn.Linear(config.width, drugs)
     nn.init.normal_(head.weight, std=0.1 / config.width**0.5)
     nn.init.zeros_(head.bias)
-    return nn.Sequential(*layers, head)
+    return nn.Sequential(*layers, head if terms is None else _DescribedHead(head, terms))

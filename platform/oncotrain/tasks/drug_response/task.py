@@ -22,6 +22,7 @@ from oncotrain.tasks.drug_response.outcome import create_outcome
 from oncotrain.tasks.drug_response.picture import scatter
 from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.drug_response.ridge.fits import ridge_fits
+from oncotrain.tasks.drug_response.terms import term_matrix
 from oncotrain.tasks.task import Fit, Plan, Row, Rows, Sums
 
 
@@ -72,7 +73,8 @@ class DrugResponse:
     def model(self, plan: Plan) -> torch.nn.Module:
         inputs = len(plan["genes"]) + clinical.width(plan["clinical"])
         ridge = FrozenRidge(plan) if self.config.ridge else None
-        return ResponseNetwork(inputs, len(plan["drugs"]), self.config.network, ridge)
+        terms = term_matrix(plan["drugs"], self.config.terms, self.config.auxiliary) if self.config.terms else None
+        return ResponseNetwork(inputs, len(plan["drugs"]), self.config.network, ridge, terms)
 
     def collate(
         self,
