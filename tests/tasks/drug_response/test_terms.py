@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from oncotrain.errors import UserError
 from oncotrain.tasks import create_task
+from oncotrain.tasks.drug_response.config import DrugResponseConfig
+from oncotrain.tasks.drug_response.fingerprint import fingerprint
 from oncotrain.tasks.drug_response.terms import term_matrix
 from support.samples import GENES, features
 
@@ -53,3 +56,27 @@ def test_a_row_tells_which_terms_a_drug_has() -> None:
     assert found == pytest.approx(np.array(expected), rel=1e-6)
     assert found.dtype == np.float32
     assert term_matrix(["A [earlier]"], terms).tolist() == [[1.0]], "no label was declared: a drug of its own"
+
+
+ASPIRIN, SALICYLIC_ACID, CAFFEINE = "CC(=O)OC1=CC=CC=C1C(=O)O", "OC1=CC=CC=C1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C"
+
+
+def test_drugs_of_like_structure_share_bits() -> None:
+    aspirin, salicylic_acid, caffeine = (set(fingerprint(smiles)) for smiles in (ASPIRIN, SALICYLIC_ACID, CAFFEINE))
+    assert len(aspirin & salicylic_acid) > 2 * len(aspirin & caffeine)
+    assert fingerprint("C1(C(=O)O)=CC=CC=C1OC(C)=O") == fingerprint(ASPIRIN), "the same molecule, written otherwise"
+
+
+def test_structures_and_terms_describe_a_drug_together() -> None:
+    config = DrugResponseConfig(terms={"A": ("target x",), "B": ("target x",)}, smiles={"A": ASPIRIN, "C": CAFFEINE})
+    assert config.described() == {
+        "A": ("target x", *fingerprint(ASPIRIN)),
+        "B": ("target x",),
+        "C": fingerprint(CAFFEINE),
+    }
+
+
+@pytest.mark.parametrize("smiles", ["Aspirin", "", "C1CC"])
+def test_what_is_no_structure_is_named(smiles) -> None:
+    with pytest.raises(UserError, match=rf"run\.yaml: key 'smiles'.*A: {smiles!r} is no SMILES"):
+        create_task({"name": "drug_response", "smiles": {"A": smiles}}, "run.yaml")

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from oncotrain.config import Frozen
+from oncotrain.tasks.drug_response.fingerprint import fingerprint
 
 MOST_OF_EACH = 128
 """Components of a ridge that needs one Gram matrix a pattern."""
@@ -49,9 +50,11 @@ class DrugResponseConfig(Frozen):
     auxiliary: tuple[str, ...] = ()
     """Labels of responses (the ingest's `response.auxiliary`) that are learned from and not judged by."""
     terms: dict[str, tuple[str, ...]] = Field(default={})
-    """What is known of drugs beforehand: drug -> terms, such as `{Erlotinib: [target EGFR, pathway EGFR signaling]}`;
-    bits of a chemical fingerprint are terms as well. With any, the network also learns what the drugs of a term have in
-    common, and tells which samples respond to a drug that no training sample was tested with; not how potent it is."""
+    """What is known of drugs beforehand: drug -> terms, such as `{Erlotinib: [target EGFR, pathway EGFR signaling]}`.
+    With any, or with `smiles`, the network also learns what the drugs of a term have in common, and tells which samples
+    respond to a drug that no training sample was tested with; not how potent it is."""
+    smiles: dict[str, str] = Field(default={})
+    """Drug -> its structure, such as `{Aspirin: CC(=O)OC1=CC=CC=C1C(=O)O}`; the bits of its fingerprint are terms."""
     clinical_weight: float = Field(default=1.0, gt=0)
     """Factor on the clinical inputs: a few indicators beside thousands of genes that are penalized alike."""
     network: NetworkConfig = NetworkConfig()
@@ -61,3 +64,18 @@ class DrugResponseConfig(Frozen):
     """Candidate factors between the drug's training mean (0) and the network (1), chosen on validation patients."""
     minimum_samples: int = Field(default=10, ge=2)
     """Fewest observed samples with which a drug enters the per-drug means of a continuous outcome."""
+
+    @field_validator("smiles")
+    @classmethod
+    def _are_structures(cls, value: dict[str, str]) -> dict[str, str]:
+        for drug, smiles in value.items():
+            try:
+                fingerprint(smiles)
+            except ValueError as error:
+                raise ValueError(f"{drug}: {error}") from None
+        return value
+
+    def described(self) -> dict[str, tuple[str, ...]]:
+        """The terms of each drug of which something is known, those of its structure among them."""
+        structures = {drug: fingerprint(smiles) for drug, smiles in self.smiles.items()}
+        return {drug: (*self.terms.get(drug, ()), *structures.get(drug, ())) for drug in {**self.terms, **structures}}

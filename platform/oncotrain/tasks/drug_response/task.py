@@ -73,7 +73,8 @@ class DrugResponse:
     def model(self, plan: Plan) -> torch.nn.Module:
         inputs = len(plan["genes"]) + clinical.width(plan["clinical"])
         ridge = FrozenRidge(plan) if self.config.ridge else None
-        terms = term_matrix(plan["drugs"], self.config.terms, self.config.auxiliary) if self.config.terms else None
+        described = self.config.described()
+        terms = term_matrix(plan["drugs"], described, self.config.auxiliary) if described else None
         return ResponseNetwork(inputs, len(plan["drugs"]), self.config.network, ridge, terms)
 
     def collate(
