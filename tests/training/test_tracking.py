@@ -43,6 +43,17 @@ def test_a_run_is_shown_with_its_validations_and_files(trained_on: Lake, tmp_pat
     }
 
 
+def test_what_is_known_of_drugs_is_one_parameter(trained_on: Lake, tmp_path, store):
+    drugs = {f"({number}Z)-drug, {number}": [f"target {number}", "pathway x"] for number in range(300)}
+    config = run_config("drug_response", steps=1, validate_every=1)
+    config = config.model_copy(update={"task": {**config.task, "terms": drugs}})
+    train_centralized(None, copy_lake(trained_on, tmp_path / "lake"), config, source="test.yaml", tracking=store)
+    client = MlflowClient(tracking_uri=store)
+    [run] = client.search_runs([client.get_experiment_by_name("drug_response").experiment_id])
+    assert run.data.params["task.terms"].startswith('{"(0Z)-drug, 0": ["target 0", "pathway x"]')
+    assert len([name for name in run.data.params if name.startswith("task.terms")]) == 1
+
+
 def test_a_resumed_run_is_one_run(trained_on: Lake, tmp_path, store, monkeypatch):
     lake = copy_lake(trained_on, tmp_path / "lake")
     config = run_config("drug_response", steps=3, validate_every=1)

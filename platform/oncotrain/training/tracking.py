@@ -4,7 +4,9 @@ The driver alone writes to the tracking server, from what the ranks leave in the
 to it.
 """
 
+import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ EVERY_SECONDS = 5.0
 """Between two looks for new validations."""
 ARTIFACTS = ("config.yaml", "plan.json", "figures.json", "summary.json")
 _RUN_TAG = "oncotrain.run"
+_SETTING = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @contextmanager
@@ -145,8 +148,17 @@ def _without_secret(text: str, uri: str) -> str:
 
 def _flat(config: RunConfig) -> dict[str, Any]:
     """The configuration with dotted keys, such as `train.optimizer.lr`."""
-    flat: dict[str, Any] = pd.json_normalize(config.model_dump(mode="json")).iloc[0].to_dict()
+    flat: dict[str, Any] = pd.json_normalize(_without_tables(config.model_dump(mode="json"))).iloc[0].to_dict()
     return flat
+
+
+def _without_tables(value: Any) -> Any:
+    """A mapping whose keys are no settings' names, such as of drugs, as JSON: one parameter, cut where it is long."""
+    if not isinstance(value, dict):
+        return value
+    if not all(_SETTING.fullmatch(name) for name in value):
+        return json.dumps(value, ensure_ascii=False)
+    return {name: _without_tables(part) for name, part in value.items()}
 
 
 def _prefixed(figures: Mapping[str, float | None]) -> dict[str, float | None]:
