@@ -1,4 +1,4 @@
-"""A training step on two ranks: Horovod beside DDP, connected ranks beside unconnected ones, and the loader's share.
+"""A training step on two ranks: Horovod beside DDP, connected ranks beside unconnected ones, and waiting for batches.
 
     python tests/benchmarks/training_step.py --lake URI [--config jobs/configs/drug_response.yaml] [--repetitions 5]
 
@@ -93,7 +93,9 @@ def measure(lake: Lake, config: RunConfig, repetitions: int, launches: int) -> d
             first = create_engine(name, spark).run(work, RANKS)[0]
             for key, values in first.items():
                 measured[key] += values
-    print("| engine | ms a step, 2 ranks | range | 2 ranks / unconnected | loader's share |\n|---|---|---|---|---|")
+    print(
+        "| engine | ms a step, 2 ranks | range | 2 ranks / unconnected | waits for its batch |\n|---|---|---|---|---|"
+    )
     summary: dict[str, Any] = {"parameters": sum(p.numel() for p in trainable(data.task.model(plan)))}
     for name, measured in found.items():
         step, alone = statistics.median(measured["together"]), statistics.median(measured["alone"])

@@ -66,7 +66,8 @@ class FrozenRidge(nn.Module):
 class _DescribedHead(nn.Module):
     """An output a drug: of its own weights, and of those of its terms, which all drugs share.
 
-    A drug that no training sample was tested with has its terms' alone: weight decay takes its own away.
+    A drug that no training sample was tested with has its terms' and, of its own, the little that they began with, less
+    what weight decay takes.
     """
 
     terms: torch.Tensor
