@@ -14,6 +14,10 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.lake.dataset import open_dataset
 from oncotrain.lake.filesystem import Lake
 from oncotrain.predict import predict_samples
+from oncotrain.tasks.drug_response.arrays import from_text
+from oncotrain.tasks.drug_response.inputs import input_matrix
+from oncotrain.tasks.drug_response.new_samples import read_new_samples
+from oncotrain.tasks.drug_response.quantiles import normal_scores
 from oncotrain.training.central import train_centralized
 from oncotrain.training.run import RunDirectory
 from support.datasets import write_samples
@@ -126,3 +130,59 @@ def test_clinical_values_count_and_bad_ones_are_remarked(trained, matrix: pd.Dat
     assert made[0].read_text() != made[1].read_text()
     assert len(summary["remarks"]) == 1
     assert "'500'" in summary["remarks"][0]
+
+
+@pytest.fixture(scope="module")
+def in_batches(spark, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, str]:
+    """A run of one site that takes off what is that site's."""
+    lake = make_lake(tmp_path_factory.mktemp("batches"))
+    write_samples(spark, lake, "chu-grenoble", patients=60, drugs=["cisplatin", "drug-1", "drug-2"], seed=1)
+    config = run_config("drug_response").model_dump()
+    config["task"] |= {"batch": {"by": "site", "method": "standardize"}, "normalization": "quantiles"}
+    return lake, train_centralized(None, lake, RunConfig.model_validate(config), source="test")["run"]
+
+
+def test_new_samples_are_a_batch_of_their_own_or_one_of_the_runs(in_batches, tmp_path: Path) -> None:
+    """Measured otherwise they rank alike as a batch of their own, and not as if they were of the run's site."""
+    lake, run = in_batches
+    rows = list(open_dataset(lake, "samples").iterate(["sample", "expression"]))
+    names, values = [row["sample"] for row in rows], np.stack([row["expression"] for row in rows])
+    genes = RunDirectory(lake, run).read_json("plan.json")["genes"]
+
+    def predicted(values: np.ndarray, **options: str) -> pd.DataFrame:
+        pd.DataFrame(values, index=names[: len(values)], columns=genes).to_csv(tmp_path / "samples.csv")
+        made = predict_samples(lake, run, str(tmp_path / "samples.csv"), None, tmp_path / "to.csv", 0.1, 0.9, **options)
+        table = pd.read_csv(tmp_path / "to.csv").sort_values(["sample", "drug"])
+        return table.assign(remarks=[tuple(made["remarks"])] * len(table))
+
+    plain, moved = predicted(values), predicted(3 * values + 7)
+    assert moved["response"].to_numpy() == pytest.approx(plain["response"].to_numpy(), abs=2e-3)
+    assert plain["remarks"].iloc[0] == ()
+    of_site = predicted(3 * values + 7, batch="chu-grenoble")
+    assert np.abs(of_site["response"] - plain["response"]).max() > 0.05
+    few = predicted(values[:3])
+    assert few["remarks"].iloc[0] == ("fewer samples than make a batch (10): they are on the scale of all batches",)
+    with pytest.raises(UserError, match="the run has no batch 'elsewhere'; it has chu-grenoble"):
+        predicted(values, batch="elsewhere")
+
+
+def test_a_run_without_batches_has_none_to_name(trained, matrix: pd.DataFrame, tmp_path: Path) -> None:
+    lake, run = trained
+    matrix.to_csv(tmp_path / "samples.csv")
+    with pytest.raises(UserError, match="it was trained without"):
+        predict_samples(lake, run, str(tmp_path / "samples.csv"), None, tmp_path / "to.csv", 0.1, 0.9, "chu-grenoble")
+
+
+def test_a_gene_that_a_batch_of_new_samples_lacks_is_at_its_centre(in_batches, tmp_path: Path) -> None:
+    lake, run = in_batches
+    rows = list(open_dataset(lake, "samples").iterate(["expression"]))
+    values = 5 + np.stack([row["expression"] for row in rows])
+    plan = RunDirectory(lake, run).read_json("plan.json")
+    lacking = pd.DataFrame(values, columns=plan["genes"]).drop(columns=plan["genes"][2])
+    lacking.rename_axis("name").reset_index().astype({"name": str}).to_parquet(tmp_path / "lacking.parquet")
+    new = read_new_samples(str(tmp_path / "lacking.parquet"), None, plan, 0.9)
+    genes = input_matrix(new.rows, new.plan)[:, : len(plan["genes"])]
+    assert new.filled == [plan["genes"][2]]
+    mean = normal_scores(np.zeros((1, len(plan["genes"])), np.float32), from_text(plan["scores"]))
+    assert genes[:, 2] == pytest.approx(np.full(len(rows), mean[0, 2]), abs=1e-5)
+    assert np.delete(genes.mean(axis=0), 2) == pytest.approx(np.zeros(len(plan["genes"]) - 1), abs=0.15)

@@ -17,13 +17,20 @@ from oncotrain.training.trained import load_trained
 
 
 def predict_samples(
-    lake: Lake, run: str, samples: str, clinical: str | None, to: Path, most_missing: float, level: float
+    lake: Lake,
+    run: str,
+    samples: str,
+    clinical: str | None,
+    to: Path,
+    most_missing: float,
+    level: float,
+    batch: str | None = None,
 ) -> dict[str, Any]:
     """Rank drugs for the samples of a matrix and write them to the CSV `to`; see `ranking` for its columns.
 
     Returns:
         The summary: `samples`, `drugs`, `response` (what it is), `level` of the intervals, `filled` genes by name,
-        `remarks` on clinical values.
+        `remarks` (`NewSamples`).
 
     Raises:
         UserError: There is no such run, or it is of another task or outcome.
@@ -35,9 +42,9 @@ def predict_samples(
         raise UserError(f"{trained.run.uri}: is a run of {task.name}; drug responses need one of drug_response")
     if task.config.outcome == "binary":
         raise UserError(f"{trained.run.uri}: tells responders; ranks and intervals are of a continuous outcome")
-    new = read_new_samples(samples, clinical, plan, most_missing)
+    new = read_new_samples(samples, clinical, plan, most_missing, batch)
     with torch.inference_mode():
-        raw = [task.infer(trained.model, plan, row) for row in new.rows]
+        raw = [task.infer(trained.model, new.plan, row) for row in new.rows]
     predicted = np.stack([task.decide(one, plan, trained.decision)["response"] for one in raw]).astype(np.float64)
     half_width = residual_quantiles(trained.run.read_patients().values(), level)
     table = ranking(new.names, predicted, half_width, plan, judged(plan["drugs"], task.config.auxiliary))

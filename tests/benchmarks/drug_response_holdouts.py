@@ -80,7 +80,7 @@ def main(
         for kind, folds in ((kind, kinds[kind]) for kind in chosen.split(",")):
             parts: dict[str, list[Sums]] = {}
             for train, test, shared in folds:
-                plan = task.plan(contract, task.statistics(contract, train))
+                plan = task.plan(contract, task.statistics(contract, train, 1))
                 require_no_leak(plan, train, test, shared_samples=shared)
                 for name, model in ((name, known[name]) for name in models.split(",")):
                     parts.setdefault(name, []).extend(score(model.fit(plan, train), plan, test).values())

@@ -67,7 +67,7 @@ def main(
             adapt = task.adapt(dataset.manifest.features, agreed)
             adapted[site] = tuple([adapt(row) for row in rows] for rows in parts[site])
         allowed = {site: train for site, (train, _) in adapted.items() if site not in refused}
-        statistics = [task.statistics(agreed, train) for train in allowed.values()]
+        statistics = [task.statistics(agreed, train, floor) for train in allowed.values()]
         plan = task.plan(agreed, task.merge_statistics(statistics))
 
         inputs = {site: input_matrix(train, plan).astype(np.float64) for site, train in allowed.items()}

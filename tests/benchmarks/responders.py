@@ -80,7 +80,7 @@ def _table(dataset: Dataset, rules: dict[str, SplitRule]) -> dict[str, Any]:
     for name, rule in rules.items():
         split = make_split(dataset, rule, f"part-{name.lower()}")
         train, test = (dataset.read(split.rows(dataset, part), columns) for part in ("train", "test"))
-        plan = task.plan(contract, task.statistics(contract, train))
+        plan = task.plan(contract, task.statistics(contract, train, 1))
         true = response_matrix(test, 1)[:, 0]
         for model, config in MODELS.items():
             predicted = np.clip(config.fit(plan, train)(test)[:, 0], 0, 1)

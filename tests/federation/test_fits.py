@@ -16,7 +16,7 @@ from oncotrain.federation.wire.parcel import Parcel
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
 from oncotrain.tasks import Plan, create_task
-from oncotrain.tasks.drug_response.ridge.arrays import from_text
+from oncotrain.tasks.drug_response.arrays import from_text
 from oncotrain.training.checkpoint import load_checkpoint
 from oncotrain.training.data import local_fit_sums, local_statistics, open_data
 from oncotrain.training.run import RunDirectory
@@ -45,7 +45,7 @@ def pooled(sites: Mapping[str, Lake], config: RunConfig) -> Plan:
     data = [open_data(lake, config, "test.yaml") for lake in sites.values()]
     task = data[0].task
     contract = task.agree([task.contract(each.dataset.manifest.features) for each in data])
-    plan = task.plan(contract, task.merge_statistics([local_statistics(each, contract) for each in data]))
+    plan = task.plan(contract, task.merge_statistics([local_statistics(each, contract, 1) for each in data]))
     for fit in task.fits:
         rows = [
             task.adapt(each.dataset.manifest.features, plan)(row)
@@ -60,6 +60,35 @@ def slope(plan: Plan) -> np.ndarray:
     """Of responses in the inputs; the axes alone are determined up to their sign."""
     product: np.ndarray = from_text(plan["axes"]["axes"]) @ from_text(plan["ridge"]["weights"])
     return product
+
+
+@pytest.mark.parametrize("method", ["standardize", "combat"])
+def test_by_messages_batches_and_quantiles_are_the_pooled_ones(method, sites):
+    config = federated_config("drug_response").model_dump()
+    config["task"] |= {"batch": {"by": "site", "method": method}, "normalization": "quantiles"}
+    config = RunConfig.model_validate(config)
+    plan, expected = agreed(sites, config), pooled(sites, config)
+    assert set(plan["batches"]["scales"]) == set(sites)
+    for site, scale in plan["batches"]["scales"].items():
+        assert from_text(scale) == pytest.approx(from_text(expected["batches"]["scales"][site]), rel=1e-6)
+    assert from_text(plan["scores"]) == pytest.approx(from_text(expected["scores"]), abs=1e-6)
+
+
+def test_a_site_tells_no_drug_of_fewer_patients_than_its_floor(sites):
+    """One of its own, that the coordinator cannot lower."""
+    config = federated_config("drug_response", {"min_patients": 2})
+    with loopback(open_workers(sites, config)) as group:
+        group.run = "test"
+        task = create_task(config.task, "test.yaml")
+        contract = task.agree([offer.body["contract"] for offer in collect_offers(group, config, "test.yaml").values()])
+        told = {}
+        for floor in (2, 8):
+            sites[SITE].write_atomic(yaml.safe_dump({"min_patients": floor}).encode(), "audit", "policy.yaml")
+            answers = group.ask_all("query.statistics", Parcel({"contract": contract}))
+            told[floor] = answers[SITE].sums["response/n"]
+    kept = told[8] > 0
+    assert (told[8][kept] == told[2][kept]).all()
+    assert told[2][kept].min() >= 8 > told[2][~kept].max() > 0
 
 
 @pytest.mark.parametrize("responses", ["shared", "each"])

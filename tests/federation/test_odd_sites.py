@@ -17,7 +17,7 @@ from oncotrain.errors import DataError
 from oncotrain.federation.coordinator.conduct import conduct
 from oncotrain.lake.audit import read
 from oncotrain.lake.filesystem import Lake
-from oncotrain.tasks.drug_response.ridge.arrays import from_text
+from oncotrain.tasks.drug_response.arrays import from_text
 from oncotrain.training.data import open_data
 from oncotrain.training.run import RunDirectory
 from support.datasets import write_samples

@@ -53,7 +53,7 @@ def average_by_hand(sites: Mapping[str, Lake], config: RunConfig, weights: list[
     data = open_all(sites, config)
     task = data[0].task
     contract = task.agree([task.contract(each.dataset.manifest.features) for each in data])
-    plan = task.plan(contract, task.merge_statistics([local_statistics(each, contract) for each in data]))
+    plan = task.plan(contract, task.merge_statistics([local_statistics(each, contract, 1) for each in data]))
     states = [initial_state(task, plan, train) for _ in data]
     common, after = get_parameters(states[0].model), []
     for _ in range(config.federated.rounds):

@@ -62,7 +62,7 @@ class VectorTask:
         assert features["width"] == agreed["width"]
         return lambda row: row
 
-    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
+    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row], floor: int) -> Sums:
         x = np.stack([row["x"] for row in rows])
         return {"n": np.array([len(x)], dtype=np.float64), "sum": x.sum(axis=0)}
 
@@ -130,4 +130,4 @@ def make_plan(rows: Sequence[Row]) -> Plan:
     """The plan that training on all of `rows` agrees on."""
     task = VectorTask()
     contract = task.contract(FEATURES)
-    return task.plan(contract, task.statistics(contract, rows))
+    return task.plan(contract, task.statistics(contract, rows, 1))

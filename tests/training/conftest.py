@@ -60,7 +60,7 @@ def case(request: pytest.FixtureRequest) -> dict[str, Any]:
     contract = task.contract(offered)
     return {
         "task": task,
-        "plan": task.plan(contract, task.statistics(contract, rows)),
+        "plan": task.plan(contract, task.statistics(contract, rows, 1)),
         "dataset": MemoryDataset(rows, (6, 5, 3), offered),
         "rows": np.arange(14),
         "train": TrainConfig(

@@ -86,8 +86,11 @@ class Task(Protocol):
         Of adapted rows, with their `patient`, whose patients are disjoint already. Asked once, when a split is made.
         """
 
-    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
-        """Moments of training rows, merged over participants with `merge_statistics`."""
+    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row], floor: int) -> Sums:
+        """Moments of training rows with their `patient`, merged over participants with `merge_statistics`.
+
+        No sum is over some of the rows that are of fewer than `floor` patients; whether all rows are, others decide.
+        """
 
     def merge_statistics(self, parts: Sequence[Sums]) -> Sums:
         """Statistics of the union of the participants' rows."""

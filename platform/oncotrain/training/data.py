@@ -55,11 +55,11 @@ def open_data(lake: Lake, config: RunConfig, source: str, version: str | None = 
     return RunData(task, dataset, _frozen_split(lake, dataset, task, config.split, source))
 
 
-def local_statistics(data: RunData, contract: dict[str, Any]) -> Sums:
+def local_statistics(data: RunData, contract: dict[str, Any], floor: int) -> Sums:
     """The task's statistics of this participant's training rows, under the agreed contract."""
     adapt = data.task.adapt(data.dataset.manifest.features, contract)
-    rows = data.dataset.iterate(data.task.columns, data.rows("train"))
-    return data.task.statistics(contract, map(adapt, rows))
+    rows = data.dataset.iterate(("patient", *data.task.columns), data.rows("train"))
+    return data.task.statistics(contract, map(adapt, rows), floor)
 
 
 def local_fit_sums(data: RunData, fit: Fit, plan: Plan, floor: int) -> Sums:
@@ -72,7 +72,7 @@ def local_fit_sums(data: RunData, fit: Fit, plan: Plan, floor: int) -> Sums:
 def plan_alone(data: RunData) -> Plan:
     """The plan of a run with one participant."""
     contract = data.task.agree([data.task.contract(data.dataset.manifest.features)])
-    plan = data.task.plan(contract, data.task.merge_statistics([local_statistics(data, contract)]))
+    plan = data.task.plan(contract, data.task.merge_statistics([local_statistics(data, contract, floor=1)]))
     for fit in data.task.fits:
         plan = fit.fitted(plan, [local_fit_sums(data, fit, plan, floor=1)])
     return plan

@@ -28,6 +28,6 @@ def plan_of(task: DrugResponse) -> Callable[[list[dict[str, Any]]], Plan]:
 
     def make(rows: list[dict[str, Any]]) -> Plan:
         contract = task.contract(features(DRUGS))
-        return task.plan(contract, task.statistics(contract, rows))
+        return task.plan(contract, task.statistics(contract, rows, 1))
 
     return make

@@ -24,7 +24,7 @@ def test_the_plan_of_sites_is_that_of_the_pooled_rows(
     contract = task.contract(features(DRUGS))
     sites = [rows[:7], rows[7:8], [], rows[8:]]
 
-    merged = task.merge_statistics([task.statistics(contract, site) for site in sites])
+    merged = task.merge_statistics([task.statistics(contract, site, 1) for site in sites])
     plan = task.plan(contract, merged)
 
     pooled = plan_of(rows)

@@ -19,7 +19,7 @@ def test_responders_are_told_from_others_as_probabilities() -> None:
     middle = np.median([row["response"][0] for row in rows])
     rows = [{**row, "response": (row["response"] > middle).astype(np.float32)} for row in rows]
     contract = task.contract(features(DRUG))
-    plan = task.plan(contract, task.statistics(contract, rows[:150]))
+    plan = task.plan(contract, task.statistics(contract, rows[:150], 1))
     model = trained(task, plan, rows[:150])
     found = figures(task, plan, model, rows[150:])
     assert set(found) == set(task.metrics)

@@ -145,7 +145,7 @@ def test_auxiliary_responses_are_learned_from_and_not_judged() -> None:
     task = create_task({"name": "drug_response", "auxiliary": ["old"], "minimum_samples": 2}, "test.yaml")
     rows = sample_rows(drugs, samples=30, seed=2)
     contract = task.contract(features(drugs))
-    plan = task.plan(contract, task.statistics(contract, rows))
+    plan = task.plan(contract, task.statistics(contract, rows, 1))
     batch = task.collate(rows, plan, None)
     assert batch["observed"][:, 1].any()
     sums = task.merge([task.measure(row, {"response": np.zeros(3)}, plan) for row in rows])

@@ -39,7 +39,7 @@ def test_a_drug_without_training_pairs_is_predicted_by_its_terms(terms, lowest, 
     new = [DRUGS.index(drug) for drug in NEW]
     contract = task.contract(features(DRUGS))
     train, test = measured_rows(150, known, seed=1), measured_rows(100, new, seed=2)
-    plan = task.plan(contract, task.statistics(contract, train))
+    plan = task.plan(contract, task.statistics(contract, train, 1))
     model = trained(task, plan, train)
     with torch.inference_mode():
         predicted = np.stack([task.infer(model, plan, row)["standardized"][new] for row in test])

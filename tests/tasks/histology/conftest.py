@@ -20,4 +20,4 @@ def task() -> Histology:
 def plan(task: Histology) -> Plan:
     """The plan that four tiles make."""
     contract = task.contract(tile_features(64))
-    return task.plan(contract, task.statistics(contract, [tile_row(seed) for seed in range(4)]))
+    return task.plan(contract, task.statistics(contract, [tile_row(seed) for seed in range(4)], 1))

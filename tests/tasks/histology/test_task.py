@@ -37,7 +37,7 @@ def test_a_dataset_of_another_kind_is_refused(task):
 def test_statistics_are_of_valid_pixels_and_merge_to_those_of_the_union(task):
     rows = [tile_row(0), tile_row(1, valid=(30, 20)), tile_row(2, labelled=0)]
     contract = task.contract(tile_features(64))
-    parts = [task.statistics(contract, rows[:1]), task.statistics(contract, rows[1:])]
+    parts = [task.statistics(contract, rows[:1], 1), task.statistics(contract, rows[1:], 1)]
     plan = task.plan(contract, task.merge_statistics(parts))
     pixels = np.concatenate([row["pixels"][row["valid"] > 0] for row in rows]) / 255
     np.testing.assert_allclose(plan["mean"], pixels.mean(0))
@@ -49,7 +49,7 @@ def test_statistics_are_of_valid_pixels_and_merge_to_those_of_the_union(task):
 def test_nothing_to_learn_from_is_an_error(task):
     contract = task.contract(tile_features(64))
     with pytest.raises(DataError, match="0 labelled nuclei"):
-        task.plan(contract, task.statistics(contract, [tile_row(0, nuclei=0)]))
+        task.plan(contract, task.statistics(contract, [tile_row(0, nuclei=0)], 1))
 
 
 def test_a_batch_is_a_function_of_rows_and_generators(task, plan):
@@ -160,7 +160,7 @@ def test_a_short_training_finds_nuclei():
     task = create_task({"name": "histology", "widths": [16, 32], "crop": 64}, "test.yaml")
     rows = [tile_row(seed, side=128, nuclei=10) for seed in range(4)]
     contract = task.contract(tile_features(128))
-    plan = task.plan(contract, task.statistics(contract, rows))
+    plan = task.plan(contract, task.statistics(contract, rows, 1))
     torch.manual_seed(0)
     model = task.model(plan)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)

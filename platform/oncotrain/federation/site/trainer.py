@@ -59,8 +59,10 @@ class Trainer:
         return self._answers[kind](request)
 
     def _statistics(self, request: Parcel) -> Parcel:
+        contract, floor = request.body["contract"], request.body["floor"]
+
         def computed() -> Sums:
-            return local_statistics(self.data, request.body["contract"]) if self.collective.rank == 0 else {}
+            return local_statistics(self.data, contract, floor) if self.collective.rank == 0 else {}
 
         return Parcel(sums=together(self.collective, computed)[0])
 

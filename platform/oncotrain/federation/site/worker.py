@@ -142,7 +142,8 @@ class Worker:
     def _statistics(self, request: Parcel) -> Parcel:
         if not self._may_say("train"):
             return Parcel({"withheld": True})
-        return self._with_rows(self._ask("statistics", Parcel({"contract": request.body["contract"]})), "train")
+        asked = {"contract": request.body["contract"], "floor": self._floor}
+        return self._with_rows(self._ask("statistics", Parcel(asked)), "train")
 
     def _fit(self, request: Parcel) -> Parcel:
         if not self._may_say("train"):

@@ -24,38 +24,27 @@ def numbers(schema: Schema) -> list[str]:
     return [name for name, field in schema.items() if field["type"] == "number"]
 
 
-def number_places(schema: Schema) -> dict[str, int]:
-    """Where among the inputs that `encode` makes the value of each numeric column is."""
-    places, at = {}, 0
-    for name, field in schema.items():
-        if field["type"] == "number":
-            places[name] = at
-        at += width({name: field})
-    return places
-
-
 def width(schema: Schema) -> int:
     """How many inputs `encode` makes."""
     return sum(2 if field["type"] == "number" else len(field["categories"]) for field in schema.values())
 
 
-def number(row: Row, name: str) -> float:
-    """The value of a numeric column, NaN where missing."""
-    value = row[column(name)]
-    return float("nan") if value is None else float(value)
+def number_matrix(rows: Sequence[Row], schema: Schema) -> np.ndarray:
+    """Values (rows, numbers) float64 of the numeric columns, NaN where missing."""
+    names = [column(name) for name in numbers(schema)]
+    values = [[np.nan if row[name] is None else float(row[name]) for name in names] for row in rows]
+    return np.array(values, np.float64).reshape(len(rows), len(names))
 
 
-def encode(rows: Sequence[Row], schema: Schema, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """Inputs (rows, width) float32; `mean` and `std` of the numeric columns as `numbers` lists them."""
+def encode(rows: Sequence[Row], schema: Schema, standardized: np.ndarray) -> np.ndarray:
+    """Inputs (rows, width) float32; numeric columns as `number_matrix` has them, `standardized`."""
     inputs = np.zeros((len(rows), width(schema)), np.float32)
-    moments = dict(zip(numbers(schema), zip(mean, std, strict=True), strict=True))
+    values = iter(standardized.T)
     at = 0
     for name, field in schema.items():
         if field["type"] == "number":
-            values, (centre, scale) = np.array([number(row, name) for row in rows]), moments[name]
-            known = ~np.isnan(values)
-            inputs[:, at] = np.where(known, (values - centre) / scale, 0)
-            inputs[:, at + 1] = known
+            number = next(values)
+            inputs[:, at], inputs[:, at + 1] = np.nan_to_num(number), ~np.isnan(number)
         else:
             places = {category: at + place for place, category in enumerate(field["categories"])}
             for each, row in zip(inputs, rows, strict=True):

@@ -40,6 +40,16 @@ class RidgeConfig(Frozen):
         return self
 
 
+class BatchConfig(Frozen):
+    """Takes off what measuring in batches did to genes and clinical numbers, by each batch's moments, which add up."""
+
+    by: Literal["site", "cohort"]
+    """The column that names a row's batch."""
+    method: Literal["standardize", "combat"]
+    """`standardize`: each batch by its own mean and deviation. `combat`: a gene's location and scale in a batch are
+    drawn to what the batch's genes have in common, the more the fewer its rows are."""
+
+
 class DrugResponseConfig(Frozen):
     """The whole of the settings."""
 
@@ -57,6 +67,10 @@ class DrugResponseConfig(Frozen):
     """Drug -> its structure, such as `{Aspirin: CC(=O)OC1=CC=CC=C1C(=O)O}`; the bits of its fingerprint are terms."""
     clinical_weight: float = Field(default=1.0, gt=0)
     """Factor on the clinical inputs: a few indicators beside thousands of genes that are penalized alike."""
+    batch: BatchConfig | None = None
+    """None: all rows are one batch. A row of a batch that training did not see has the scale of all."""
+    normalization: Literal["moments", "quantiles"] = "moments"
+    """Of genes: standardized; or then turned into normal scores, by quantiles that follow from sums over sites."""
     network: NetworkConfig = NetworkConfig()
     ridge: RidgeConfig | None = None
     """With it a prediction is the mean of the network's and a ridge's; None: the network's alone."""

@@ -1,11 +1,12 @@
 """Leaks that make figures too good: samples on both sides of a split, and genes that hold the response."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 
 from oncotrain.errors import DataError
+from oncotrain.tasks.drug_response.blocks import blocks
 from oncotrain.tasks.drug_response.response import response_matrix
 from oncotrain.tasks.task import Plan, Row
 
@@ -17,8 +18,6 @@ COPY = 0.97
 _FEWEST = 20
 """Samples below which a high correlation is no news."""
 _EXAMPLES = 3
-_BLOCK = 512
-"""Rows whose profiles are in memory together, beside those of all test rows."""
 
 
 def require_no_leak(plan: Plan, train: Sequence[Row], test: Sequence[Row], *, shared_samples: bool = False) -> None:
@@ -49,12 +48,12 @@ def shared_pairs(plan: Plan, train: Sequence[Row], test: Sequence[Row]) -> list[
 
 def near_duplicates(plan: Plan, train: Iterable[Row], test: Iterable[Row], threshold: float = DUPLICATE) -> list[str]:
     """Test profiles that nearly equal one of the training rows: an alias of a line, or a replicate."""
-    tested = [_profiles(plan, block) for block in _blocks(test)]
+    tested = [_profiles(plan, block) for block in blocks(test)]
     if not tested:
         return []
     profiles = np.vstack(tested)
     close = np.zeros(len(profiles), bool)
-    for block in _blocks(train):
+    for block in blocks(train):
         close |= (profiles @ _profiles(plan, block).T > threshold).any(axis=1)
     if not close.any():
         return []
@@ -66,7 +65,7 @@ def copied_genes(plan: Plan, rows: Iterable[Row], threshold: float = COPY) -> li
     genes, drugs = len(plan["genes"]), len(plan["drugs"])
     count, y, yy = np.zeros(drugs), np.zeros(drugs), np.zeros(drugs)
     x, xx, xy = np.zeros((genes, drugs)), np.zeros((genes, drugs)), np.zeros((genes, drugs))
-    for block in _blocks(rows):
+    for block in blocks(rows):
         # Standardized, so that sums of squares lose no digits to the means.
         expression = _standardized(plan, block).astype(np.float64)
         response = (response_matrix(block, drugs) - plan["drug_mean"]) / plan["drug_std"]
@@ -83,12 +82,6 @@ def copied_genes(plan: Plan, rows: Iterable[Row], threshold: float = COPY) -> li
     found = [f"gene {plan['genes'][at]} copies the response to {plan['drugs'][drug]}" for at, drug in copies]
     more = [f"and {len(found) - _EXAMPLES} more"] if len(found) > _EXAMPLES else []
     return [*found[:_EXAMPLES], *more]
-
-
-def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while block := list(islice(iterator, _BLOCK)):
-        yield block
 
 
 def _standardized(plan: Plan, rows: Sequence[Row]) -> np.ndarray:

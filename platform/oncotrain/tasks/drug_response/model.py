@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from oncotrain.tasks.drug_response.arrays import from_text
 from oncotrain.tasks.drug_response.config import NetworkConfig
-from oncotrain.tasks.drug_response.ridge.arrays import from_text
 
 
 class ResponseNetwork(nn.Module):

@@ -1,9 +1,11 @@
 """Moments of training rows that add up over sites, and the plan that follows from them.
 
-`Sums` hold float64 arrays: `samples` (); `gene_sum`, `gene_squares` (genes,); `pairs`, `response_sum`,
-`response_squares` (drugs,); `number_count`, `number_sum`, `number_squares` (numeric clinical columns,).
+`Sums` hold float64 arrays, of each kind a count, a sum and a sum of squares. Of the rows of each batch B (of all rows
+where there are no batches, B being '') `batch/n/B`, `batch/total/B`, `batch/squares/B` (genes + numeric clinical
+columns,); of responses `response/n`, `response/total`, `response/squares` (drugs,).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,75 +13,117 @@ import numpy as np
 
 from oncotrain.errors import DataError
 from oncotrain.tasks.drug_response import clinical
+from oncotrain.tasks.drug_response.arrays import to_text
+from oncotrain.tasks.drug_response.batches import Moments, batch_scale, moments_of, overall_scale, pooled, scale_of
+from oncotrain.tasks.drug_response.blocks import blocks
+from oncotrain.tasks.drug_response.config import BatchConfig
+from oncotrain.tasks.drug_response.floor import rows_of_enough
+from oncotrain.tasks.drug_response.inputs import value_matrix
+from oncotrain.tasks.drug_response.response import response_matrix
 from oncotrain.tasks.task import Plan, Row, Sums
 
-_CONSTANT = 1e-6
-"""A standard deviation below this share of the root mean square is rounding of a constant."""
+_OTHERS = ""
+"""Rows of no batch, or of batches too small to be told."""
 
 
-def training_moments(contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
-    """Moments of adapted training rows."""
-    genes, drugs = len(contract["genes"]), len(contract["drugs"])
-    names = clinical.numbers(contract["clinical"])
-    sums = {
-        "samples": np.zeros(()),
-        **{name: np.zeros(genes) for name in ("gene_sum", "gene_squares")},
-        **{name: np.zeros(drugs) for name in ("pairs", "response_sum", "response_squares")},
-        **{name: np.zeros(len(names)) for name in ("number_count", "number_sum", "number_squares")},
-    }
-    for row in rows:
-        expression = row["expression"].astype(np.float64)
-        response = row["response"].astype(np.float64)
-        values = np.array([clinical.number(row, name) for name in names])
-        known = np.where(np.isnan(values), 0, values)
-        sums["samples"] += 1
-        sums["gene_sum"] += expression
-        sums["gene_squares"] += expression**2
-        np.add.at(sums["pairs"], row["drug"], 1)
-        np.add.at(sums["response_sum"], row["drug"], response)
-        np.add.at(sums["response_squares"], row["drug"], response**2)
-        sums["number_count"] += ~np.isnan(values)
-        sums["number_sum"] += known
-        sums["number_squares"] += known**2
-    return sums
+def training_moments(
+    contract: Mapping[str, Any], rows: Iterable[Row], batch: BatchConfig | None = None, floor: int = 1
+) -> Sums:
+    """Moments of adapted training rows; with their `patient`, and the column that `batch` names.
+
+    What fewer than `floor` patients are behind is left out: columns of a batch, responses to a drug. Batches of fewer
+    are told together, without their names, if together they are enough.
+    """
+    drugs = len(contract["drugs"])
+    batches: dict[str, Moments] = {}
+    responses = _nothing(drugs)
+    patients: Counter[str] = Counter()
+    for block in blocks(rows):
+        values = value_matrix(block, contract["clinical"])
+        labels = np.array([row[batch.by] if batch else _OTHERS for row in block])
+        for label in map(str, np.unique(labels)):
+            seen = batches.get(label, _nothing(values.shape[1]))
+            batches[label] = pooled([seen, moments_of(values[labels == label])])
+        responses = pooled([responses, moments_of(response_matrix(block, drugs))])
+        patients.update(row["patient"] for row in block)
+    enough = rows_of_enough(patients, floor)
+    told = {label: _withheld(moments, enough) for label, moments in _grouped(batches, enough).items()}
+    return {**_named("response", _withheld(responses, enough)), **_by_batch(told)}
 
 
 def add_moments(parts: Sequence[Sums]) -> Sums:
     """Moments of the union of the parts' rows."""
-    return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
+    names = sorted({name for part in parts for name in part})
+    return {name: np.sum([part[name] for part in parts if name in part], axis=0) for name in names}
 
 
-def make_plan(contract: Mapping[str, Any], sums: Sums) -> Plan:
+def make_plan(contract: Mapping[str, Any], sums: Sums, batch: BatchConfig | None = None) -> Plan:
     """The contract and, as lists, mean and standard deviation of genes, responses by drug, and clinical numbers.
 
     A drug with fewer than two training pairs takes what it lacks from all pairs together. A deviation of zero becomes
-    one, so that standardizing leaves zeros.
+    one, so that standardizing leaves zeros. With `batch` the plan has `batches`: `by`, `method`, and by label `scales`,
+    arrays as text float64 (2, genes + numbers); other rows have the scale of all, which is ComBat's within batches.
 
     Raises:
         DataError: There is no observed pair.
     """
-    pairs = sums["pairs"].sum()
-    if not pairs:
+    drugs = _of_name("response", sums)
+    if not drugs.n.any():
         raise DataError(f"no training sample has a {contract['response']}; nothing can be learned")
-    overall_mean, overall_std = _standard(pairs, sums["response_sum"].sum(), sums["response_squares"].sum())
-    drug_mean, drug_std = _standard(sums["pairs"], sums["response_sum"], sums["response_squares"])
-    gene_mean, gene_std = _standard(sums["samples"], sums["gene_sum"], sums["gene_squares"])
-    number_mean, number_std = _standard(sums["number_count"], sums["number_sum"], sums["number_squares"])
-    return {
+    drug, every_pair = scale_of(drugs), scale_of(Moments(*(part.sum() for part in drugs)))
+    genes = len(contract["genes"])
+    batches = _of_batches(sums) or {_OTHERS: _nothing(genes + len(clinical.numbers(contract["clinical"])))}
+    overall = overall_scale([*batches.values()], batch.method if batch else "standardize", genes)
+    plan = {
         **contract,
-        "gene_mean": gene_mean.tolist(),
-        "gene_std": gene_std.tolist(),
-        "drug_mean": np.where(sums["pairs"] > 0, drug_mean, overall_mean).tolist(),
-        "drug_std": np.where(sums["pairs"] > 1, drug_std, overall_std).tolist(),
-        "number_mean": number_mean.tolist(),
-        "number_std": number_std.tolist(),
+        "gene_mean": overall.centre[:genes].tolist(),
+        "gene_std": overall.spread[:genes].tolist(),
+        "drug_mean": np.where(drugs.n > 0, drug.centre, every_pair.centre).tolist(),
+        "drug_std": np.where(drugs.n > 1, drug.spread, every_pair.spread).tolist(),
+        "number_mean": overall.centre[genes:].tolist(),
+        "number_std": overall.spread[genes:].tolist(),
+    }
+    if batch is None:
+        return plan
+    scales = {
+        label: to_text(np.stack(batch_scale(moments, overall, batch.method, genes)))
+        for label, moments in batches.items()
+        if label != _OTHERS
+    }
+    return {**plan, "batches": {"by": batch.by, "method": batch.method, "scales": scales}}
+
+
+def _grouped(batches: Mapping[str, Moments], enough: int) -> dict[str, Moments]:
+    """Batches of enough rows, and the rest together."""
+    large = {label: batch for label, batch in batches.items() if label != _OTHERS and batch.n.max() >= enough}
+    rest = [batch for label, batch in batches.items() if label not in large]
+    return {**large, _OTHERS: pooled(rest)} if rest else large
+
+
+def _withheld(moments: Moments, enough: int) -> Moments:
+    """0 where fewer than enough values are behind a sum."""
+    return Moments(*(np.where(moments.n >= enough, part, 0.0) for part in moments))
+
+
+def _nothing(columns: int) -> Moments:
+    return Moments(*np.zeros((3, columns)))
+
+
+def _named(name: str, moments: Moments) -> Sums:
+    return {f"{name}/{part}": value for part, value in moments._asdict().items()}
+
+
+def _of_name(name: str, sums: Sums) -> Moments:
+    return Moments(*(sums[f"{name}/{part}"] for part in Moments._fields))
+
+
+def _by_batch(batches: Mapping[str, Moments]) -> Sums:
+    return {
+        f"batch/{part}/{label}": value for label, batch in batches.items() for part, value in batch._asdict().items()
     }
 
 
-def _standard(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (population) standard deviation; 0 and 1 of nothing."""
-    count = np.maximum(count, 1)
-    mean, square = total / count, squares / count
-    variance = square - mean**2
-    constant = variance <= _CONSTANT**2 * square
-    return mean, np.sqrt(np.where(constant, 1, variance))
+def _of_batches(sums: Sums) -> dict[str, Moments]:
+    first = "batch/n/"
+    labels = sorted(name.removeprefix(first) for name in sums if name.startswith(first))
+    return {label: Moments(*(sums[f"batch/{part}/{label}"] for part in Moments._fields)) for label in labels}

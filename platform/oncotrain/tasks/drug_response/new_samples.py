@@ -6,14 +6,19 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from oncotrain.config.expression import ClinicalField
-from oncotrain.errors import DataError
+from oncotrain.errors import DataError, UserError
 from oncotrain.expression.clinical import type_clinical
 from oncotrain.expression.matrix import open_for_genes
 from oncotrain.expression.tables import read_table
+from oncotrain.tasks.drug_response.arrays import from_text, to_text
+from oncotrain.tasks.drug_response.batches import FEWEST, Scale, batch_scale, moments_of
 from oncotrain.tasks.drug_response.clinical import column
+from oncotrain.tasks.drug_response.inputs import overall_of, value_matrix
 from oncotrain.tasks.task import Plan, Row
 
 _EXAMPLES = 5
+_NEW = "new samples"
+"""Their batch's label in their plan."""
 
 
 class NewSamples(NamedTuple):
@@ -23,18 +28,23 @@ class NewSamples(NamedTuple):
     rows: list[Row]
     filled: list[str]
     remarks: list[str]
-    """On clinical values that were not taken."""
+    """On clinical values that were not taken, and samples too few to be a batch."""
+    plan: Plan
+    """The plan with the batch of these samples."""
 
 
-def read_new_samples(path: str, clinical: str | None, plan: Plan, most_missing: float) -> NewSamples:
+def read_new_samples(
+    path: str, clinical: str | None, plan: Plan, most_missing: float, batch: str | None = None
+) -> NewSamples:
     """Read a matrix of new samples; a gene that it lacks gets the mean of the training rows.
 
     Args:
         clinical: A table with the column `sample` and columns named as the plan's clinical ones; None: all missing.
         most_missing: Largest share of the plan's genes that may be filled.
+        batch: Which of the plan's batches they are of; None: they are a batch of their own.
 
     Raises:
-        UserError: There is no such file, or its format is unknown.
+        UserError: There is no such file, its format is unknown, or the plan has no such batch.
         DataError: It is no matrix, more genes are missing, a sample is there twice, or a cell is no finite number.
     """
     matrix = open_for_genes(path, plan["genes"])
@@ -56,11 +66,40 @@ def read_new_samples(path: str, clinical: str | None, plan: Plan, most_missing: 
     for profile in matrix.profiles(0, len(names), wanted):
         if profile.problem:
             raise DataError(f"{path}: sample {names[profile.position]!r}: {profile.problem}")
-        expression = np.array(plan["gene_mean"], np.float32)
+        expression = np.full(len(present), np.nan, np.float32)
         expression[present] = profile.values
         nothing = {"drug": np.empty(0, np.int32), "response": np.empty(0, np.float32)}
         rows.append({"expression": expression, **values[profile.position], **nothing})
-    return NewSamples(names, rows, filled, remarks)
+    return _in_batch(NewSamples(names, rows, filled, remarks, plan), batch)
+
+
+def _in_batch(samples: NewSamples, batch: str | None) -> NewSamples:
+    """The samples with missing genes at the centre of their batch, and the plan with the scale of that."""
+    plan, remarks, label = samples.plan, samples.remarks, {}
+    scale, genes = overall_of(plan), len(plan["gene_mean"])
+    if known := plan.get("batches"):
+        if batch is None:
+            moments = moments_of(value_matrix(samples.rows, plan["clinical"]))
+            scale, fewest = batch_scale(moments, scale, known["method"], genes), FEWEST[known["method"]]
+            if len(samples.rows) < fewest:
+                remarks = [
+                    *remarks,
+                    f"fewer samples than make a batch ({fewest}): they are on the scale of all batches",
+                ]
+        elif batch in known["scales"]:
+            scale = Scale(*from_text(known["scales"][batch]))
+        else:
+            raise UserError(f"the run has no batch {batch!r}; it has {', '.join(sorted(known['scales'])) or 'none'}")
+        label = {known["by"]: _NEW}
+        plan = {**plan, "batches": {**known, "scales": {**known["scales"], _NEW: to_text(np.stack(scale))}}}
+    elif batch is not None:
+        raise UserError(f"the run has no batch {batch!r}: it was trained without task.batch")
+    centre = scale.centre[:genes].astype(np.float32)
+    rows: list[Row] = []
+    for row in samples.rows:
+        expression = row["expression"]
+        rows.append({**row, **label, "expression": np.where(np.isnan(expression), centre, expression)})
+    return samples._replace(rows=rows, remarks=remarks, plan=plan)
 
 
 def _clinical(path: str | None, plan: Plan, names: list[str]) -> tuple[list[dict[str, Any]], list[str]]:

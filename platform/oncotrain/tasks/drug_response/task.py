@@ -18,6 +18,7 @@ from oncotrain.tasks.drug_response.leaks import copied_genes, near_duplicates
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.model import FrozenRidge, ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
+from oncotrain.tasks.drug_response.normalization import QuantilesFit
 from oncotrain.tasks.drug_response.outcome import create_outcome
 from oncotrain.tasks.drug_response.picture import scatter
 from oncotrain.tasks.drug_response.response import judged, response_matrix
@@ -42,8 +43,10 @@ class DrugResponse:
         self.config = config
         self.outcome = create_outcome(config)
         self.primary, self.metrics = self.outcome.primary, self.outcome.metrics
-        self.columns = ("expression", "drug", "response", *map(clinical.column, config.clinical))
-        self.fits: tuple[Fit, ...] = ridge_fits(config.ridge, config.auxiliary)
+        batch = (config.batch.by,) if config.batch else ()
+        self.columns = ("expression", "drug", "response", *batch, *map(clinical.column, config.clinical))
+        quantiles = (QuantilesFit(),) if config.normalization == "quantiles" else ()
+        self.fits: tuple[Fit, ...] = (*quantiles, *ridge_fits(config.ridge, config.auxiliary))
 
     def contract(self, features: Mapping[str, Any]) -> dict[str, Any]:
         return offered_contract(features, self.config.clinical)
@@ -56,19 +59,19 @@ class DrugResponse:
 
     def leaks(self, contract: Mapping[str, Any], train: Rows, test: Rows) -> Sequence[str]:
         moments = training_moments(contract, train())
-        if not moments["pairs"].any():
+        if not moments["response/n"].any():
             return ()
         plan = make_plan(contract, moments)
         return [*copied_genes(plan, chain(train(), test())), *near_duplicates(plan, train(), test())]
 
-    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row]) -> Sums:
-        return training_moments(contract, rows)
+    def statistics(self, contract: Mapping[str, Any], rows: Iterable[Row], floor: int) -> Sums:
+        return training_moments(contract, rows, self.config.batch, floor)
 
     def merge_statistics(self, parts: Sequence[Sums]) -> Sums:
         return add_moments(parts)
 
     def plan(self, contract: Mapping[str, Any], statistics: Sums) -> Plan:
-        return {**make_plan(contract, statistics), "clinical_weight": self.config.clinical_weight}
+        return {**make_plan(contract, statistics, self.config.batch), "clinical_weight": self.config.clinical_weight}
 
     def model(self, plan: Plan) -> torch.nn.Module:
         inputs = len(plan["genes"]) + clinical.width(plan["clinical"])

@@ -32,7 +32,7 @@ def task() -> DrugResponse:
 def plan_of(task: DrugResponse) -> Callable[[Sequence[Row]], Plan]:
     def make(rows: Sequence[Row]) -> Plan:
         contract = task.contract(features(DRUGS))
-        return task.plan(contract, task.statistics(contract, rows))
+        return task.plan(contract, task.statistics(contract, rows, 1))
 
     return make
 

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from oncotrain.tasks import create_task
-from oncotrain.tasks.drug_response.models.batches import batch_moments, standardized
 from oncotrain.tasks.drug_response.models.responder import Responder, left_out_auroc
+from oncotrain.tasks.drug_response.models.within_batches import batch_scales, standardized
 from support.samples import features, sample_rows
 
 
@@ -32,7 +32,7 @@ def values_of(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
 def auroc(train: list[dict[str, Any]], test: list[dict[str, Any]], model: Responder) -> float:
     task = create_task({"name": "drug_response", "clinical": ["tissue", "age"]}, "test.yaml")
     contract = task.contract(features(["drug"]))
-    plan = task.plan(contract, task.statistics(contract, train))
+    plan = task.plan(contract, task.statistics(contract, train, 1))
     predicted = model.fit(plan, train)(test)
     assert ((predicted >= 0) & (predicted <= 1)).all()
     return roc_auc_score([row["response"][0] for row in test], predicted[:, 0])
@@ -58,7 +58,7 @@ def test_a_cohort_never_seen_is_standardized_by_its_own_rows() -> None:
     test = [row for row in rows if row["cohort"] == "c"]
     assert auroc(train, test, Responder()) > 0.85
     values, batches = zip(*(values_of(side) for side in (train, test)), strict=True)
-    scores = standardized(values[1], batches[1], batch_moments(values[0], batches[0]))
+    scores = standardized(values[1], batches[1], batch_scales(values[0], batches[0]))
     assert scores.mean(axis=0) == pytest.approx(np.zeros(20), abs=1e-5)
     assert scores.std(axis=0) == pytest.approx(np.ones(20), rel=1e-5)
 
@@ -69,7 +69,7 @@ def test_one_class_alone_is_predicted_by_its_share() -> None:
         row["response"] = np.ones(1, np.float32)
     task = create_task({"name": "drug_response"}, "test.yaml")
     contract = task.contract(features(["drug"]))
-    plan = task.plan(contract, task.statistics(contract, rows))
+    plan = task.plan(contract, task.statistics(contract, rows, 1))
     assert Responder().fit(plan, rows)(rows[:3])[:, 0].tolist() == [1, 1, 1]
 
 

@@ -8,11 +8,11 @@ import torch
 
 from oncotrain.errors import UserError
 from oncotrain.tasks import Plan, Row, create_task
+from oncotrain.tasks.drug_response.arrays import from_text
 from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.models.ridge import fit_ridge
 from oncotrain.tasks.drug_response.models.shared_ridge import SharedRidge
 from oncotrain.tasks.drug_response.response import response_matrix
-from oncotrain.tasks.drug_response.ridge.arrays import from_text
 from oncotrain.tasks.drug_response.task import DrugResponse
 from oncotrain.training.state import get_parameters
 from support.samples import features, sample_rows
@@ -37,7 +37,7 @@ def made(responses: str) -> DrugResponse:
 
 def planned(task: DrugResponse, sites: Sequence[Sequence[Row]], floor: int = 1) -> Plan:
     contract = task.contract(features(DRUGS))
-    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, rows) for rows in sites]))
+    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, rows, 1) for rows in sites]))
     for fit in task.fits:
         plan = fit.fitted(plan, [fit.sums(plan, iter(rows), floor) for rows in sites])
     return plan
@@ -111,7 +111,7 @@ def test_a_response_of_few_patients_leaves_no_trace_in_shared_sums() -> None:
 def test_rows_are_summed_by_block_as_together(task: DrugResponse, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = sample_rows(DRUGS, samples=50, seed=2)
     whole = planned(task, [rows])
-    monkeypatch.setattr("oncotrain.tasks.drug_response.ridge.fits._BLOCK", 7)
+    monkeypatch.setattr("oncotrain.tasks.drug_response.blocks.BLOCK", 7)
     for fit in task.fits:
         together, blocks = fit.sums(whole, rows, 1), fit.sums(whole, iter(rows), 1)
         for name, values in together.items():

@@ -11,9 +11,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from oncotrain.config import Frozen
 from oncotrain.tasks.drug_response import clinical
-from oncotrain.tasks.drug_response.inputs import input_matrix
-from oncotrain.tasks.drug_response.models.batches import batch_moments, standardized
+from oncotrain.tasks.drug_response.inputs import value_matrix
 from oncotrain.tasks.drug_response.models.model import Predictor
+from oncotrain.tasks.drug_response.models.within_batches import batch_scales, standardized
 from oncotrain.tasks.drug_response.response import response_matrix
 from oncotrain.tasks.task import Plan, Row
 
@@ -38,15 +38,13 @@ class Responder(Frozen):
     seed: int = 0
 
     def fit(self, plan: Plan, rows: Sequence[Row]) -> Predictor:
-        known = batch_moments(self._values(rows, plan), self._batches(rows))
+        known = batch_scales(value_matrix(rows, plan["clinical"]), self._batches(rows))
 
         def design(rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-            values = standardized(self._values(rows, plan), self._batches(rows), known)
-            genes, names = len(plan["genes"]), clinical.numbers(plan["clinical"])
-            columns = input_matrix(rows, plan)[:, genes:].astype(np.float64) / plan["clinical_weight"]
-            for name, place in clinical.number_places(plan["clinical"]).items():
-                columns[:, place] = values[:, genes + names.index(name)]
-            return values[:, : genes if self.scores else 0], columns
+            values = standardized(value_matrix(rows, plan["clinical"]), self._batches(rows), known)
+            scores, numbers = np.split(values, [len(plan["genes"])], axis=1)
+            columns = clinical.encode(rows, plan["clinical"], numbers).astype(np.float64)
+            return np.nan_to_num(scores[:, : None if self.scores else 0]), columns
 
         scores, columns = design(rows)
         groups = np.array([row[self.batch or "patient"] for row in rows])
@@ -64,14 +62,6 @@ class Responder(Frozen):
             return np.stack(made, axis=1)
 
         return predict
-
-    def _values(self, rows: Sequence[Row], plan: Plan) -> np.ndarray:
-        """Scores and clinical numbers (rows, columns), NaN where missing."""
-        names = clinical.numbers(plan["clinical"])
-        numbers = np.array([[clinical.number(row, name) for name in names] for row in rows]).reshape(
-            len(rows), len(names)
-        )
-        return np.hstack([np.stack([row["expression"] for row in rows]).astype(np.float64), numbers])
 
     def _batches(self, rows: Sequence[Row]) -> np.ndarray:
         return np.array([row[self.batch] if self.batch else "" for row in rows])

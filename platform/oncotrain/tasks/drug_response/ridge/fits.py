@@ -4,18 +4,18 @@ Both see the rows of all participants through sums alone, so that one participan
 get the same ridge.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import islice
 
 import numpy as np
 
+from oncotrain.tasks.drug_response.arrays import from_text, to_text
+from oncotrain.tasks.drug_response.blocks import blocks
 from oncotrain.tasks.drug_response.config import RidgeConfig
 from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.models.ridge import FEWEST
 from oncotrain.tasks.drug_response.response import judged, response_matrix
-from oncotrain.tasks.drug_response.ridge.arrays import from_text, to_text
 from oncotrain.tasks.drug_response.ridge.axes import Axes, add_axes_sums, agree_axes, axes_sums
 from oncotrain.tasks.drug_response.ridge.shared import shared_sums, solve_shared
 from oncotrain.tasks.drug_response.ridge.solve import solve_ridge
@@ -24,8 +24,6 @@ from oncotrain.tasks.task import Fit, Plan, Row, Sums
 
 _SEED = 0
 """Of the random matrix of the axes, the same in every run."""
-_BLOCK = 512
-"""Rows whose inputs are in memory together."""
 
 
 def ridge_fits(config: RidgeConfig | None, auxiliary: Sequence[str]) -> tuple[Fit, ...]:
@@ -44,8 +42,8 @@ class AxesFit:
     name = "axes"
 
     def sums(self, plan: Plan, rows: Iterable[Row], floor: int) -> Sums:  # noqa: ARG002 - sums over all rows at once
-        blocks = (axes_sums(input_matrix(block, plan), self.components, _SEED) for block in _blocks(rows))
-        return reduce(lambda one, other: add_axes_sums([one, other]), blocks)
+        parts = (axes_sums(input_matrix(block, plan), self.components, _SEED) for block in blocks(rows))
+        return reduce(lambda one, other: add_axes_sums([one, other]), parts)
 
     def fitted(self, plan: Plan, parts: Sequence[Sums]) -> Plan:
         axes = agree_axes(parts, _SEED)
@@ -93,14 +91,8 @@ def _projected(plan: Plan, rows: Iterable[Row]) -> tuple[np.ndarray, np.ndarray,
     axes = Axes(from_text(plan["axes"]["centre"]), from_text(plan["axes"]["axes"]).astype(np.float64))
     mean, std = np.array(plan["drug_mean"]), np.array(plan["drug_std"])
     coordinates, responses, patients = [], [], []
-    for block in _blocks(rows):
+    for block in blocks(rows):
         coordinates.append(axes.project(input_matrix(block, plan)))
         responses.append((response_matrix(block, len(mean)) - mean) / std)
         patients += [str(row["patient"]) for row in block]
     return np.vstack(coordinates), np.vstack(responses), patients
-
-
-def _blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    iterator = iter(rows)
-    while block := list(islice(iterator, _BLOCK)):
-        yield block

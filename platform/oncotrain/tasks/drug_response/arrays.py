@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,7 +14,9 @@ def to_text(array: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+@lru_cache(maxsize=128)  # a step asks for the same few as the step before
 def from_text(text: str) -> np.ndarray:
-    """The array that `to_text` wrote. Raises ValueError for anything else, a pickle among it."""
+    """The array that `to_text` wrote, read-only. Raises ValueError for anything else, a pickle among it."""
     array: np.ndarray = np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False)
+    array.setflags(write=False)
     return array
