@@ -161,7 +161,7 @@ def test_new_samples_are_a_batch_of_their_own_or_one_of_the_runs(in_batches, tmp
     of_site = predicted(3 * values + 7, batch="chu-grenoble")
     assert np.abs(of_site["response"] - plain["response"]).max() > 0.05
     few = predicted(values[:3])
-    assert few["remarks"].iloc[0] == ("fewer samples than make a batch (10): they are on the scale of all batches",)
+    assert few["remarks"].iloc[0] == ("fewer samples than make a batch (10): on the scale of all batches",)
     with pytest.raises(UserError, match="the run has no batch 'elsewhere'; it has chu-grenoble"):
         predicted(values, batch="elsewhere")
 

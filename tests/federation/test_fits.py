@@ -74,23 +74,6 @@ def test_by_messages_batches_and_quantiles_are_the_pooled_ones(method, sites):
     assert from_text(plan["scores"]) == pytest.approx(from_text(expected["scores"]), abs=1e-6)
 
 
-def test_a_site_tells_no_drug_of_fewer_patients_than_its_floor(sites):
-    """One of its own, that the coordinator cannot lower."""
-    config = federated_config("drug_response", {"min_patients": 2})
-    with loopback(open_workers(sites, config)) as group:
-        group.run = "test"
-        task = create_task(config.task, "test.yaml")
-        contract = task.agree([offer.body["contract"] for offer in collect_offers(group, config, "test.yaml").values()])
-        told = {}
-        for floor in (2, 8):
-            sites[SITE].write_atomic(yaml.safe_dump({"min_patients": floor}).encode(), "audit", "policy.yaml")
-            answers = group.ask_all("query.statistics", Parcel({"contract": contract}))
-            told[floor] = answers[SITE].sums["response/n"]
-    kept = told[8] > 0
-    assert (told[8][kept] == told[2][kept]).all()
-    assert told[2][kept].min() >= 8 > told[2][~kept].max() > 0
-
-
 @pytest.mark.parametrize("responses", ["shared", "each"])
 def test_by_messages_the_ridge_is_the_pooled_one(responses, sites, centre):
     config = ridge_config(responses=responses)

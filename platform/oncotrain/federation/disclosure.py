@@ -36,10 +36,18 @@ def name_candidates(candidates: Sequence[Sums]) -> dict[str, np.ndarray]:
     return {f"{number}/{name}": value for number, sums in enumerate(candidates) for name, value in sums.items()}
 
 
+def told_candidates(task: Task, sums: Mapping[str, np.ndarray], enough: int) -> dict[str, np.ndarray]:
+    """What of a site's named candidates may leave it (`Task.told`)."""
+    return name_candidates([task.told(candidate, enough) for candidate in _candidates(task, sums)])
+
+
 def merge_candidates(task: Task, parts: Sequence[Mapping[str, np.ndarray]]) -> list[Sums]:
     """Sums of each candidate decision over the sites that sent `parts`, none of them empty."""
-    prefixes = [f"{number}/" for number in range(len(task.decisions()))]
-    return [task.merge([_under(prefix, part) for part in parts]) for prefix in prefixes]
+    return [task.merge(candidate) for candidate in zip(*(_candidates(task, part) for part in parts), strict=True)]
+
+
+def _candidates(task: Task, sums: Mapping[str, np.ndarray]) -> list[Sums]:
+    return [_under(f"{number}/", sums) for number in range(len(task.decisions()))]
 
 
 def _under(prefix: str, sums: Mapping[str, np.ndarray]) -> Sums:

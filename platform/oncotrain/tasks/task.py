@@ -130,6 +130,9 @@ class Task(Protocol):
     def merge(self, parts: Sequence[Sums]) -> Sums:
         """Sums of the union of units; exact."""
 
+    def told(self, sums: Sums, enough: int) -> Sums:
+        """What of a participant's merged sums may leave it: nothing that is over some units, fewer than `enough`."""
+
     def figures(self, sums: Sums) -> dict[str, float]:
         """The figures that `sums` imply; NaN where undefined."""
 

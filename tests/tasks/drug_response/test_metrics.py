@@ -8,7 +8,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from oncotrain.tasks import Sums
-from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures
+from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures, told_sums
 
 
 def responses(seed: int, samples: int, drugs: int, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -94,3 +94,19 @@ def test_drugs_below_the_minimum_do_not_count() -> None:
     all_drugs, enough = (response_figures(sums_of(true, predicted), minimum_samples=number) for number in (1, 10))
     assert (all_drugs["drugs"], enough["drugs"]) == (3, 2)
     assert enough["r2_per_drug"] > 0 > all_drugs["r2_per_drug"]
+
+
+def test_a_drug_of_few_pairs_is_not_told_and_the_others_are_as_they_were() -> None:
+    true, predicted = responses(seed=5, samples=12, drugs=20)
+    true[:9, 3] = np.nan
+    sums = sums_of(true, predicted)
+    told = told_sums(sums, 8)
+    large = sums["n"] >= 8
+    assert not large.all()
+    for name, values in told.items():
+        assert values[large].tolist() == sums[name][large].tolist()
+        assert not values[~large].any()
+    alone = sums_of(true[:, large], predicted[:, large])
+    expected = response_figures(alone, 2)
+    assert response_figures(told, 2) == pytest.approx(expected, rel=1e-12)
+    assert response_figures(merge_sums([told, told_sums(sums, 10**6)]), 2) == pytest.approx(expected, rel=1e-12)

@@ -6,6 +6,7 @@ leaves, a refusal too, is first noted in the site's audit.
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from oncotrain.config.privacy import PrivacyConfig
 from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.audit.heads import SignedHead, Signer
-from oncotrain.federation.disclosure import may_leave, require_no_exact_sums
+from oncotrain.federation.disclosure import may_leave, require_no_exact_sums, told_candidates
 from oncotrain.federation.identity.keys import PublicKey
 from oncotrain.federation.progress import Progress, State, seconds_left, write_progress
 from oncotrain.federation.schedule import differing_keys, federated_section, shared_settings
@@ -34,9 +35,11 @@ from oncotrain.lake.filesystem import Lake
 from oncotrain.lake.split import Part
 from oncotrain.log import get_logger
 from oncotrain.tasks import Plan
+from oncotrain.tasks.floor import items_of_enough
 from oncotrain.training.accountant import PrivateSteps
 from oncotrain.training.data import RunData
 from oncotrain.training.engines import RankLost
+from oncotrain.training.evaluation import find_units
 from oncotrain.training.run import RunDirectory, json_figures
 from oncotrain.training.sampling import sample_rate
 
@@ -170,7 +173,7 @@ class Worker:
         asked = {"step": int(request.body["step"]), "validate": validate and self._may_say("validation")}
         self._ready(request)
         spent = self._spend(request)
-        trained = self._ask("train", replace(request, body={**request.body, **asked}))
+        trained = self._told(self._ask("train", replace(request, body={**request.body, **asked})))
         self._report(request, "training")
         body = {**self._with_rows(trained, "train").body, **spent}
         if validate and not asked["validate"]:
@@ -208,7 +211,7 @@ class Worker:
         self._ready(request)
         if not self._may_say("validation"):
             return Parcel({"withheld": True})
-        return self._with_rows(self._ask("validation", replace(request, body={})), "validation")
+        return self._with_rows(self._told(self._ask("validation", replace(request, body={}))), "validation")
 
     def _test(self, request: Parcel) -> Parcel:
         """Predict this site's test patients and keep predictions, checkpoint and figures in this site's lake."""
@@ -228,7 +231,8 @@ class Worker:
         summary = {"status": "done", "run": run.name, "site": self.site, "decision": decision, "figures": figures}
         run.write_json({**summary, "dataset": self.account.dataset}, "summary.json")
         self._report(request, "done")
-        reply = self._with_rows(reply, "test")
+        told = task.told(dict(reply.sums), self._enough("test"))
+        reply = self._with_rows(replace(reply, sums=told), "test")
         return reply if self._may_say("test") else Parcel({**reply.body, "withheld": True})
 
     def _report(self, request: Parcel, state: State) -> None:
@@ -274,6 +278,17 @@ class Worker:
 
     def _may_say(self, part: Part) -> bool:
         return may_leave(len(getattr(self.data.split, part)), self._floor)
+
+    def _told(self, reply: Parcel) -> Parcel:
+        """The reply with what may leave of its sums over validation patients, if it has any."""
+        if not reply.sums:
+            return reply
+        return replace(reply, sums=told_candidates(self.data.task, reply.sums, self._enough("validation")))
+
+    def _enough(self, part: Part) -> int:
+        """Units of that part of the site that are certain to be of as many patients as the floor asks for."""
+        units = find_units(self.data.dataset, self.data.rows(part), self.data.task)
+        return items_of_enough(Counter(unit.patient for unit in units), self._floor)
 
     @property
     def _floor(self) -> int:

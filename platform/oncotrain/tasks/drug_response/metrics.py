@@ -47,6 +47,11 @@ def merge_sums(parts: Sequence[Sums]) -> Sums:
     return _merge({name: np.stack([part[name] for part in parts]) for name in parts[0]})
 
 
+def told_sums(sums: Sums, enough: int) -> Sums:
+    """The sums without drugs of fewer than `enough` pairs: of one pair they are its response and its prediction."""
+    return {name: np.where(sums["n"] >= enough, values, 0.0) for name, values in sums.items()}
+
+
 def response_figures(sums: Sums, minimum_samples: int) -> dict[str, float]:
     """Figures of all pairs and, where a drug's potency must not count, means over drugs.
 

@@ -17,9 +17,9 @@ from oncotrain.tasks.drug_response.arrays import to_text
 from oncotrain.tasks.drug_response.batches import Moments, batch_scale, moments_of, overall_scale, pooled, scale_of
 from oncotrain.tasks.drug_response.blocks import blocks
 from oncotrain.tasks.drug_response.config import BatchConfig
-from oncotrain.tasks.drug_response.floor import rows_of_enough
-from oncotrain.tasks.drug_response.inputs import value_matrix
+from oncotrain.tasks.drug_response.inputs import overall_of, value_matrix
 from oncotrain.tasks.drug_response.response import response_matrix
+from oncotrain.tasks.floor import items_of_enough
 from oncotrain.tasks.task import Plan, Row, Sums
 
 _OTHERS = ""
@@ -46,7 +46,7 @@ def training_moments(
             batches[label] = pooled([seen, moments_of(values[labels == label])])
         responses = pooled([responses, moments_of(response_matrix(block, drugs))])
         patients.update(row["patient"] for row in block)
-    enough = rows_of_enough(patients, floor)
+    enough = items_of_enough(patients, floor)
     told = {label: _withheld(moments, enough) for label, moments in _grouped(batches, enough).items()}
     return {**_named("response", _withheld(responses, enough)), **_by_batch(told)}
 
@@ -91,6 +91,15 @@ def make_plan(contract: Mapping[str, Any], sums: Sums, batch: BatchConfig | None
         if label != _OTHERS
     }
     return {**plan, "batches": {"by": batch.by, "method": batch.method, "scales": scales}}
+
+
+def with_batch(plan: Plan, label: str, rows: Sequence[Row]) -> Plan:
+    """The plan that also knows the batch `label`: one that training did not see, of these rows, whose responses are not
+    looked at."""
+    batches, overall = plan["batches"], overall_of(plan)
+    moments = moments_of(value_matrix(rows, plan["clinical"]))
+    scale = batch_scale(moments, overall, batches["method"], len(plan["gene_mean"]))
+    return {**plan, "batches": {**batches, "scales": {**batches["scales"], label: to_text(np.stack(scale))}}}
 
 
 def _grouped(batches: Mapping[str, Moments], enough: int) -> dict[str, Moments]:

@@ -10,10 +10,11 @@ from oncotrain.errors import DataError, UserError
 from oncotrain.expression.clinical import type_clinical
 from oncotrain.expression.matrix import open_for_genes
 from oncotrain.expression.tables import read_table
-from oncotrain.tasks.drug_response.arrays import from_text, to_text
-from oncotrain.tasks.drug_response.batches import FEWEST, Scale, batch_scale, moments_of
+from oncotrain.tasks.drug_response.arrays import from_text
+from oncotrain.tasks.drug_response.batches import FEWEST, Scale
 from oncotrain.tasks.drug_response.clinical import column
-from oncotrain.tasks.drug_response.inputs import overall_of, value_matrix
+from oncotrain.tasks.drug_response.inputs import overall_of
+from oncotrain.tasks.drug_response.moments import with_batch
 from oncotrain.tasks.task import Plan, Row
 
 _EXAMPLES = 5
@@ -74,27 +75,21 @@ def read_new_samples(
 
 
 def _in_batch(samples: NewSamples, batch: str | None) -> NewSamples:
-    """The samples with missing genes at the centre of their batch, and the plan with the scale of that."""
+    """The samples with missing genes at the centre of their batch, and the plan that knows it."""
     plan, remarks, label = samples.plan, samples.remarks, {}
-    scale, genes = overall_of(plan), len(plan["gene_mean"])
+    scale = overall_of(plan)
     if known := plan.get("batches"):
         if batch is None:
-            moments = moments_of(value_matrix(samples.rows, plan["clinical"]))
-            scale, fewest = batch_scale(moments, scale, known["method"], genes), FEWEST[known["method"]]
+            plan, fewest = with_batch(plan, _NEW, samples.rows), FEWEST[known["method"]]
             if len(samples.rows) < fewest:
-                remarks = [
-                    *remarks,
-                    f"fewer samples than make a batch ({fewest}): they are on the scale of all batches",
-                ]
-        elif batch in known["scales"]:
-            scale = Scale(*from_text(known["scales"][batch]))
-        else:
+                remarks = [*remarks, f"fewer samples than make a batch ({fewest}): on the scale of all batches"]
+        elif batch not in known["scales"]:
             raise UserError(f"the run has no batch {batch!r}; it has {', '.join(sorted(known['scales'])) or 'none'}")
-        label = {known["by"]: _NEW}
-        plan = {**plan, "batches": {**known, "scales": {**known["scales"], _NEW: to_text(np.stack(scale))}}}
+        label = {known["by"]: batch or _NEW}
+        scale = Scale(*from_text(plan["batches"]["scales"][batch or _NEW]))
     elif batch is not None:
         raise UserError(f"the run has no batch {batch!r}: it was trained without task.batch")
-    centre = scale.centre[:genes].astype(np.float32)
+    centre = scale.centre[: len(plan["gene_mean"])].astype(np.float32)
     rows: list[Row] = []
     for row in samples.rows:
         expression = row["expression"]

@@ -7,9 +7,9 @@ import numpy as np
 
 from oncotrain.tasks.drug_response.arrays import to_text
 from oncotrain.tasks.drug_response.blocks import blocks
-from oncotrain.tasks.drug_response.floor import rows_of_enough
 from oncotrain.tasks.drug_response.inputs import standardized
 from oncotrain.tasks.drug_response.quantiles import BINS, histogram, score_table, withhold
+from oncotrain.tasks.floor import items_of_enough
 from oncotrain.tasks.task import Plan, Row, Sums
 
 
@@ -24,7 +24,7 @@ class QuantilesFit:
         for block in blocks(rows):
             counts += histogram(standardized(block, plan)[0])
             patients.update(row["patient"] for row in block)
-        return {"counts": withhold(counts, rows_of_enough(patients, floor))}
+        return {"counts": withhold(counts, items_of_enough(patients, floor))}
 
     def fitted(self, plan: Plan, parts: Sequence[Sums]) -> Plan:
         return {**plan, "scores": to_text(score_table(np.sum([part["counts"] for part in parts], axis=0)))}

@@ -35,6 +35,9 @@ class Outcome(Protocol):
     def merge(self, parts: Sequence[Sums]) -> Sums:
         """Sums of the union of disjoint sets of pairs."""
 
+    def told(self, sums: Sums, enough: int) -> Sums:
+        """The sums without cells of fewer than `enough` samples."""
+
     def figures(self, sums: Sums) -> dict[str, float]:
         """By the names in `metrics`; NaN where undefined."""
 
@@ -59,6 +62,9 @@ class Continuous:
     def merge(self, parts: Sequence[Sums]) -> Sums:
         return number_metrics.merge_sums(parts)
 
+    def told(self, sums: Sums, enough: int) -> Sums:
+        return number_metrics.told_sums(sums, enough)
+
     def figures(self, sums: Sums) -> dict[str, float]:
         return number_metrics.response_figures(sums, self.minimum_samples)
 
@@ -80,6 +86,9 @@ class Binary:
 
     def merge(self, parts: Sequence[Sums]) -> Sums:
         return binary_metrics.merge_sums(parts)
+
+    def told(self, sums: Sums, enough: int) -> Sums:  # noqa: ARG002 - histograms, over all patients together
+        return sums
 
     def figures(self, sums: Sums) -> dict[str, float]:
         return binary_metrics.binary_figures(sums)

@@ -130,6 +130,9 @@ class DrugResponse:
     def merge(self, parts: Sequence[Sums]) -> Sums:
         return self.outcome.merge(parts)
 
+    def told(self, sums: Sums, enough: int) -> Sums:
+        return self.outcome.told(sums, enough)
+
     def figures(self, sums: Sums) -> dict[str, float]:
         return self.outcome.figures(sums)
 

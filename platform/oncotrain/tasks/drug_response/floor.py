@@ -1,8 +1,0 @@
-"""How many rows are certain to be of enough patients for a sum over them to leave a site."""
-
-from collections import Counter
-
-
-def rows_of_enough(patients: Counter[str], floor: int) -> int:
-    """Any so many of a site's rows are of at least `floor` patients; `patients` has the rows of each."""
-    return floor * max(patients.values(), default=1)
