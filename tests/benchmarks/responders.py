@@ -6,6 +6,7 @@ The development data becomes a lake in DIR by `jobs/configs/ingest_icb.yaml`, wi
 training did not see is a batch of its own, by its patients' scores alone, for every model that looks at batches.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,4 +128,5 @@ def _network(dataset: Dataset, settings: dict[str, Any], train: Sequence[Row], t
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
     typer.run(main)
