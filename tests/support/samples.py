@@ -1,9 +1,11 @@
 """Made-up samples with a known signal, as rows and features of a dataset, without a lake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from oncotrain.tasks.drug_response.task import DrugResponse
 
 GENES = [f"G{number:02d}" for number in range(20)]
 CLINICAL = {
@@ -43,6 +45,17 @@ def sample_rows(drugs: Sequence[str], samples: int, seed: int, noise: float = 0.
             }
         )
     return rows
+
+
+def agreed_plan(
+    task: DrugResponse, drugs: Sequence[str], sites: Sequence[Sequence[Mapping[str, Any]]], floor: int = 1
+) -> dict[str, Any]:
+    """The plan that participants with these rows over all of `drugs` agree on, the task's fits among it."""
+    contract = task.contract(features(drugs))
+    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, rows, floor) for rows in sites]))
+    for fit in task.fits:
+        plan = fit.fitted(plan, [fit.sums(plan, iter(rows), floor) for rows in sites])
+    return plan
 
 
 def _potency(drug: str) -> float:

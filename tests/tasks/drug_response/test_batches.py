@@ -1,6 +1,5 @@
 """Batches brought to one scale from sums: ComBat as another library has it, sites as their pooled rows, floors held."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import neuroCombat
@@ -12,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncotrain.errors import UserError
-from oncotrain.tasks import Plan, Sums, create_task
+from oncotrain.tasks import Sums, create_task
 from oncotrain.tasks.drug_response.arrays import from_text
 from oncotrain.tasks.drug_response.batches import Method, Scale, batch_scale, moments_of, overall_scale
 from oncotrain.tasks.drug_response.inputs import input_matrix
 from oncotrain.tasks.drug_response.models.shared_ridge import SharedRidge
 from oncotrain.tasks.drug_response.task import DrugResponse
-from support.samples import CLINICAL, GENES, features, sample_rows
+from support.samples import CLINICAL, GENES, agreed_plan, features, sample_rows
 
 DRUGS = ("afatinib", "bosutinib", "cisplatin")
 METHODS: tuple[Method, ...] = ("standardize", "combat")
@@ -34,14 +33,6 @@ def measured(site: str, samples: int, seed: int, shift: float = 0.0, factor: flo
     rows = sample_rows(DRUGS, samples, seed)
     moved = [np.float32(factor) * each["expression"] + np.float32(shift) for each in rows]
     return [{**each, "expression": values, "site": site, **row} for each, values in zip(rows, moved, strict=True)]
-
-
-def plan_of(task: DrugResponse, sites: Sequence[Sequence[Mapping[str, Any]]], floor: int = 1) -> Plan:
-    contract = task.contract(features(DRUGS))
-    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, rows, floor) for rows in sites]))
-    for fit in task.fits:
-        plan = fit.fitted(plan, [fit.sums(plan, rows, floor) for rows in sites])
-    return plan
 
 
 def adjusted(values: np.ndarray, batches: np.ndarray, method: Method) -> np.ndarray:
@@ -117,7 +108,7 @@ def test_sites_get_the_plan_of_their_pooled_rows(by: str, method: str) -> None:
         for number, row in enumerate(rows):
             row["cohort"] = "ab"[number % 2]
     task = task_by(by, method)
-    plan, pooled = plan_of(task, parts), plan_of(task, [[row for rows in parts for row in rows]])
+    plan, pooled = agreed_plan(task, DRUGS, parts), agreed_plan(task, DRUGS, [[row for rows in parts for row in rows]])
     assert set(plan["batches"]["scales"]) == ({"lyon", "nantes", "brest"} if by == "site" else {"a", "b"})
     for label, scale in plan["batches"]["scales"].items():
         assert from_text(scale) == pytest.approx(from_text(pooled["batches"]["scales"][label]), rel=1e-6, abs=1e-9)
@@ -131,12 +122,15 @@ def test_a_shift_of_measuring_is_taken_off(method: str) -> None:
     plain = [measured("lyon", 100, 0), measured("nantes", 100, 1)]
     moved = [plain[0], measured("nantes", 100, 1, shift=5.0, factor=3.0, clinical_age=90.0)]
     inputs = {
-        name: input_matrix(rows[1], plan_of(task_by("site", method), rows))[:, : len(GENES)]
+        name: input_matrix(rows[1], agreed_plan(task_by("site", method), DRUGS, rows))[:, : len(GENES)]
         for name, rows in {"plain": plain, "moved": moved}.items()
     }
     assert np.abs(inputs["moved"] - inputs["plain"]).mean() < {"standardize": 1e-5, "combat": 0.1}[method]
     without = create_task({"name": "drug_response"}, "test.yaml")
-    assert np.abs(input_matrix(moved[1], plan_of(without, moved))[:, : len(GENES)] - inputs["plain"]).mean() > 0.5
+    assert (
+        np.abs(input_matrix(moved[1], agreed_plan(without, DRUGS, moved))[:, : len(GENES)] - inputs["plain"]).mean()
+        > 0.5
+    )
 
 
 def test_models_gain_where_sites_measure_otherwise() -> None:
@@ -146,7 +140,7 @@ def test_models_gain_where_sites_measure_otherwise() -> None:
     truth = np.array([row["response"].mean() for row in test if len(row["response"])])
     errors = {}
     for name, task in {"none": create_task({"name": "drug_response"}, "t"), "own": task_by("site", "combat")}.items():
-        plan = plan_of(task, [train])
+        plan = agreed_plan(task, DRUGS, [train])
         predicted = SharedRidge().fit(plan, train)(test)
         seen = [predicted[at][row["drug"]].mean() for at, row in enumerate(test) if len(row["response"])]
         errors[name] = float(np.mean((np.array(seen) - truth) ** 2))
@@ -155,7 +149,7 @@ def test_models_gain_where_sites_measure_otherwise() -> None:
 
 def test_a_batch_that_training_did_not_see_is_on_the_scale_of_all() -> None:
     rows = [*measured("lyon", 30, 0), *measured("nantes", 30, 1, shift=2.0)]
-    plan = plan_of(task_by("site", "standardize"), [rows])
+    plan = agreed_plan(task_by("site", "standardize"), DRUGS, [rows])
     strange = [{**row, "site": "brest"} for row in rows[:5]]
     genes = input_matrix(strange, plan)[:, : len(GENES)]
     expression = np.stack([row["expression"] for row in strange])
@@ -195,7 +189,7 @@ def test_no_sum_is_over_fewer_patients_than_the_floor() -> None:
 def test_the_network_trains_on_it_and_the_ridge_stands_beside(method: str) -> None:
     parts = [measured("lyon", 40, 0), measured("nantes", 40, 1, shift=3.0)]
     task = task_by("site", method, ridge={"components": 5}, network={"members": 1, "width": 8})
-    plan = plan_of(task, parts)
+    plan = agreed_plan(task, DRUGS, parts)
     assert "site" in task.columns
     batch = task.collate(parts[1], plan, None)
     assert batch["inputs"][:, : len(GENES)].mean().abs() < 0.05

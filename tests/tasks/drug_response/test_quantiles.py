@@ -1,7 +1,5 @@
 """Normal scores from histograms: sites as their pooled rows, the error within what is stated, small cells not told."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +8,12 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 from sklearn.preprocessing import QuantileTransformer
 
-from oncotrain.tasks import Plan, create_task
+from oncotrain.tasks import create_task
 from oncotrain.tasks.drug_response.arrays import from_text
 from oncotrain.tasks.drug_response.inputs import input_matrix, standardized
 from oncotrain.tasks.drug_response.quantiles import BINS, LIMIT, WIDTH, histogram, normal_scores, score_table, withhold
 from oncotrain.tasks.drug_response.task import DrugResponse
-from support.samples import GENES, features, sample_rows
+from support.samples import GENES, agreed_plan, sample_rows
 
 DRUGS = ("afatinib", "bosutinib")
 
@@ -25,13 +23,6 @@ def task() -> DrugResponse:
     return create_task({"name": "drug_response", "normalization": "quantiles"}, "test.yaml")
 
 
-def planned(task: DrugResponse, sites: Sequence[Sequence[dict]], floor: int = 1) -> Plan:
-    contract = task.contract(features(DRUGS))
-    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, rows, 1) for rows in sites]))
-    (fit,) = task.fits
-    return fit.fitted(plan, [fit.sums(plan, iter(rows), floor) for rows in sites])
-
-
 def skewed(samples: int, seed: int) -> list[dict]:
     rows = sample_rows(DRUGS, samples, seed)
     return [{**row, "expression": np.exp(row["expression"] * 0.7)} for row in rows]
@@ -39,7 +30,7 @@ def skewed(samples: int, seed: int) -> list[dict]:
 
 def test_sites_get_the_scores_of_their_pooled_rows(task: DrugResponse) -> None:
     rows = skewed(200, 1)
-    sites, pooled = planned(task, [rows[:20], rows[20:90], rows[90:]]), planned(task, [rows])
+    sites, pooled = agreed_plan(task, DRUGS, [rows[:20], rows[20:90], rows[90:]]), agreed_plan(task, DRUGS, [rows])
     assert [fit.name for fit in task.fits] == ["quantiles"]
     assert from_text(sites["scores"]).shape == (len(GENES), BINS + 1)
     # Moments of parts differ from those of all in their last digits: a value at a bin's edge may change sides.
@@ -48,7 +39,7 @@ def test_sites_get_the_scores_of_their_pooled_rows(task: DrugResponse) -> None:
 
 def test_a_skewed_gene_becomes_normal(task: DrugResponse) -> None:
     rows = skewed(2000, 2)
-    plan = planned(task, [rows])
+    plan = agreed_plan(task, DRUGS, [rows])
     scores = input_matrix(rows, plan)
     values = np.stack([row["expression"] for row in rows])
     exact = QuantileTransformer(output_distribution="normal", n_quantiles=2000, subsample=None).fit_transform(values)
@@ -79,7 +70,7 @@ def test_a_constant_gene_scores_zero_and_what_lies_beyond_the_edge_its_score(tas
     rows = skewed(50, 3)
     for row in rows:
         row["expression"][4] = 2.5
-    plan = planned(task, [rows])
+    plan = agreed_plan(task, DRUGS, [rows])
     assert input_matrix(rows, plan)[:, 4] == pytest.approx(np.zeros(50), abs=1e-6)
     table = from_text(plan["scores"])
     far = normal_scores(np.float32([[-1e6] * len(GENES), [1e6] * len(GENES)]), table)
@@ -110,7 +101,7 @@ def test_cells_of_few_rows_are_told_with_others(counts: list[int], enough: int) 
 
 def test_the_floor_holds_for_patients_not_rows(task: DrugResponse) -> None:
     rows = [{**row, "patient": f"p{number // 2}"} for number, row in enumerate(skewed(60, 5))]
-    plan = planned(task, [rows])
+    plan = agreed_plan(task, DRUGS, [rows])
     (fit,) = task.fits
     counts = fit.sums(plan, rows, 5)["counts"]
     assert counts[counts > 0].min() >= 10, "ten rows are of five patients"

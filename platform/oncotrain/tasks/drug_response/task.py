@@ -18,9 +18,9 @@ from oncotrain.tasks.drug_response.leaks import copied_genes, near_duplicates
 from oncotrain.tasks.drug_response.loss import squared_error
 from oncotrain.tasks.drug_response.model import FrozenRidge, ResponseNetwork
 from oncotrain.tasks.drug_response.moments import add_moments, make_plan, training_moments
-from oncotrain.tasks.drug_response.normalization import QuantilesFit
 from oncotrain.tasks.drug_response.outcome import create_outcome
 from oncotrain.tasks.drug_response.picture import scatter
+from oncotrain.tasks.drug_response.quantiles_fit import QuantilesFit
 from oncotrain.tasks.drug_response.response import judged, response_matrix
 from oncotrain.tasks.drug_response.ridge.fits import ridge_fits
 from oncotrain.tasks.drug_response.terms import term_matrix

@@ -15,7 +15,7 @@ from oncotrain.tasks.drug_response.models.shared_ridge import SharedRidge
 from oncotrain.tasks.drug_response.response import response_matrix
 from oncotrain.tasks.drug_response.task import DrugResponse
 from oncotrain.training.state import get_parameters
-from support.samples import features, sample_rows
+from support.samples import agreed_plan, sample_rows
 
 DRUGS = ("afatinib", "bosutinib", "bosutinib [early]", "cisplatin")
 SETTINGS = {
@@ -35,14 +35,6 @@ def made(responses: str) -> DrugResponse:
     return create_task({**SETTINGS, "ridge": {"responses": responses, "components": 6}}, "test.yaml")
 
 
-def planned(task: DrugResponse, sites: Sequence[Sequence[Row]], floor: int = 1) -> Plan:
-    contract = task.contract(features(DRUGS))
-    plan = task.plan(contract, task.merge_statistics([task.statistics(contract, rows, 1) for rows in sites]))
-    for fit in task.fits:
-        plan = fit.fitted(plan, [fit.sums(plan, iter(rows), floor) for rows in sites])
-    return plan
-
-
 def arrays(plan: Plan) -> dict[str, np.ndarray]:
     return {name: from_text(text) for part in ("axes", "ridge") for name, text in plan[part].items()}
 
@@ -54,20 +46,22 @@ def standardized(plan: Plan, rows: Sequence[Row]) -> np.ndarray:
 @pytest.mark.parametrize("responses", ["shared", "each"])
 def test_many_sites_get_the_ridge_of_all_rows_together(responses: str) -> None:
     rows, task = sample_rows(DRUGS, samples=90, seed=1), made(responses)
-    plan = planned(task, [rows[:11], rows[11:40], rows[40:]])
+    plan = agreed_plan(task, DRUGS, [rows[:11], rows[11:40], rows[40:]])
     assert [fit.name for fit in task.fits] == ["axes", "ridge"]
     # One participant on these axes: of the axes themselves, only the last digits differ, and signs may.
     _, ridge = task.fits
     alone = arrays(ridge.fitted(plan, [ridge.sums(plan, rows, 1)]))
     assert arrays(plan)["weights"] == pytest.approx(alone["weights"], rel=1e-8, abs=1e-11)
     assert arrays(plan)["intercept"] == pytest.approx(alone["intercept"], rel=1e-8, abs=1e-11)
-    product, again = (each["axes"] @ each["weights"] for each in (arrays(plan), arrays(planned(task, [rows]))))
+    product, again = (
+        each["axes"] @ each["weights"] for each in (arrays(plan), arrays(agreed_plan(task, DRUGS, [rows])))
+    )
     assert product == pytest.approx(again, rel=1e-4, abs=1e-6)
 
 
 def test_each_drug_has_the_ridge_of_the_samples_it_was_tested_on() -> None:
     rows = sample_rows(DRUGS, samples=90, seed=1)
-    plan = planned(made("each"), [rows[:11], rows[11:40], rows[40:]])
+    plan = agreed_plan(made("each"), DRUGS, [rows[:11], rows[11:40], rows[40:]])
     found = arrays(plan)
     coordinates = (input_matrix(rows, plan) - found["centre"]) @ found["axes"].astype(np.float64)
     pooled = fit_ridge(coordinates, standardized(plan, rows), np.zeros(len(DRUGS)))
@@ -79,7 +73,7 @@ def test_each_drug_has_the_ridge_of_the_samples_it_was_tested_on() -> None:
 
 def test_shared_responses_have_the_ridge_of_filled_rows() -> None:
     rows = sample_rows(DRUGS, samples=90, seed=1)
-    plan = planned(made("shared"), [rows[:50], rows[50:]])
+    plan = agreed_plan(made("shared"), DRUGS, [rows[:50], rows[50:]])
     found, response = arrays(plan), standardized(plan, rows)
     coordinates = (input_matrix(rows, plan) - found["centre"]) @ found["axes"].astype(np.float64)
     mean = np.array([np.nanmean(row) if not np.isnan(row).all() else 0.0 for row in response])
@@ -91,7 +85,7 @@ def test_shared_responses_have_the_ridge_of_filled_rows() -> None:
 
 def test_a_response_of_few_patients_leaves_no_trace_in_shared_sums() -> None:
     rows, task = sample_rows(DRUGS, samples=30, seed=5), made("shared")
-    plan = planned(task, [rows])
+    plan = agreed_plan(task, DRUGS, [rows])
     _, ridge = task.fits
     rare = 3
     few = [{**row, "drug": row["drug"], "response": row["response"]} for row in rows]
@@ -110,7 +104,7 @@ def test_a_response_of_few_patients_leaves_no_trace_in_shared_sums() -> None:
 
 def test_rows_are_summed_by_block_as_together(task: DrugResponse, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = sample_rows(DRUGS, samples=50, seed=2)
-    whole = planned(task, [rows])
+    whole = agreed_plan(task, DRUGS, [rows])
     monkeypatch.setattr("oncotrain.tasks.drug_response.blocks.BLOCK", 7)
     for fit in task.fits:
         together, blocks = fit.sums(whole, rows, 1), fit.sums(whole, iter(rows), 1)
@@ -120,7 +114,7 @@ def test_rows_are_summed_by_block_as_together(task: DrugResponse, monkeypatch: p
 
 def test_a_prediction_is_the_mean_of_network_and_ridge(task: DrugResponse) -> None:
     rows = sample_rows(DRUGS, samples=60, seed=3)
-    plan = planned(task, [rows])
+    plan = agreed_plan(task, DRUGS, [rows])
     bare = create_task(SETTINGS, "test.yaml")
     torch.manual_seed(0)
     model = task.model(plan).eval()
@@ -139,7 +133,7 @@ def test_a_prediction_is_the_mean_of_network_and_ridge(task: DrugResponse) -> No
 
 
 def test_the_ridge_is_state_that_is_not_trained(task: DrugResponse) -> None:
-    plan = planned(task, [sample_rows(DRUGS, samples=40, seed=4)])
+    plan = agreed_plan(task, DRUGS, [sample_rows(DRUGS, samples=40, seed=4)])
     model, network = task.model(plan), create_task(SETTINGS, "test.yaml").model(plan)
     assert [value.shape for value in get_parameters(model)] == [value.shape for value in get_parameters(network)]
     kept = model.state_dict()
