@@ -36,9 +36,10 @@ from oncotrain.tasks.drug_response.models.ridge import Ridge
 from oncotrain.tasks.drug_response.models.shared_ridge import SharedRidge
 from oncotrain.training.central import train_centralized
 from oncotrain.training.data import RunData, open_data, plan_alone
+from oncotrain.training.evaluation import patient_figures
 from oncotrain.training.run import RunDirectory, json_figures
 
-FIGURES = ("pearson_per_drug", "r2_per_drug", "pearson_all_pairs", "r2_all_pairs", "rmse")
+FIGURES = ("pearson_per_drug", "spearman_per_drug", "r2_per_drug", "pearson_all_pairs", "r2_all_pairs", "rmse")
 MODELS: dict[str, Model] = {
     "mean": Mean(of="all"),
     "mean per drug": Mean(of="drug"),
@@ -78,7 +79,7 @@ def main(
                 sums = _network(Lake(lake), _variant(made, folds, fold, seed, NETWORKS[name]), str(config))
                 done.setdefault(f"{name}, seed {seed}", {}).update(sums)
         task = open_data(Lake(lake), _variant(made, folds, 0, 0), str(config)).task
-        table = {name: task.figures(task.merge(list(sums.values()))) for name, sums in done.items()}
+        table = {name: patient_figures(task, sums) for name, sums in done.items()}
         print("| model | " + " | ".join(FIGURES) + f" | against {reference} |\n|" + "---|" * (len(FIGURES) + 2))
         result: dict[str, Any] = {}
         for name, figures in table.items():

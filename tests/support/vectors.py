@@ -112,6 +112,9 @@ class VectorTask:
     def told(self, sums: Sums, enough: int) -> Sums:
         return sums
 
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:
+        return {}
+
     def figures(self, sums: Sums) -> dict[str, float]:
         n = float(sums["n"][0])
         return {"minus_mse": -float(sums["squares"][0]) / n if n else float("nan")}

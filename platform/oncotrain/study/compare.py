@@ -134,11 +134,13 @@ def _pairs(arms: Collection[str]) -> list[tuple[str, str]]:
 def _arm(study: StudyConfig, pooled: RunData, runs: Sequence[TrainedRun], sums: Sequence[PatientSums]) -> ArmResult:
     task, patients = pooled.task, sorted(sums[0])
     names = task.figures(task.merge(list(sums[0].values())))
+    by_seed = [task.rank_figures(list(one.values())) for one in sums]
+    ranked = {name: fmean(figures[name] for figures in by_seed) for name in by_seed[0]}
     return ArmResult(
         arm=runs[0].arm,
         seeds=study.seeds,
         primary=bootstrap(task, sums, task.primary, study.bootstrap, seed=0),
-        figures={name: figure(task, sums, name, patients) for name in names},
+        figures={name: figure(task, sums, name, patients) for name in names} | ranked,
         primary_by_seed={
             run.seed: figure(task, [one], task.primary, patients) for run, one in zip(runs, sums, strict=True)
         },

@@ -136,5 +136,8 @@ class Task(Protocol):
     def figures(self, sums: Sums) -> dict[str, float]:
         """The figures that `sums` imply; NaN where undefined."""
 
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:
+        """Figures that merged sums do not tell, from each patient's own: told where these are, and nowhere else."""
+
     def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
         """What a person would look at: some assembled units, each with the predictions of several arms by name."""

@@ -13,6 +13,7 @@ from oncotrain.log import get_logger
 from oncotrain.training.checkpoint import newest_step
 from oncotrain.training.data import RunData, open_data, plan_alone
 from oncotrain.training.engines import Engine, RankLost, create_engine
+from oncotrain.training.evaluation import patient_figures
 from oncotrain.training.rank import Outcome, RankWork, best_point, work_on_rank
 from oncotrain.training.run import RunDirectory, json_figures, run_name
 from oncotrain.training.sampling import rows_seen
@@ -81,7 +82,7 @@ def _finish(data: RunData, run: RunDirectory, config: RunConfig, arm: str, outco
     """Write figures and summary; the summary."""
     (points, patients, cpu_seconds), manifest, train = outcome, data.dataset.manifest, config.train
     best, steps = best_point(points, data.task.primary), points[-1]["step"]
-    figures = json_figures(data.task.figures(data.task.merge(list(patients.values()))))
+    figures = json_figures(patient_figures(data.task, patients))
     run.write_patients(patients)
     run.write_json(figures, "figures.json")
     summary = {

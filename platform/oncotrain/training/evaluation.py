@@ -119,6 +119,12 @@ def per_patient(task: Task, units: Sequence[Unit], sums: Sequence[Sums]) -> dict
     return {patient: task.merge(parts) for patient, parts in patients.items()}
 
 
+def patient_figures(task: Task, patients: Mapping[str, Sums]) -> dict[str, float]:
+    """All figures over these patients, by the sums of each."""
+    sums = list(patients.values())
+    return {**task.figures(task.merge(sums)), **task.rank_figures(sums)}
+
+
 def _over_units(
     model: torch.nn.Module,
     units: Sequence[Unit],

@@ -4,7 +4,7 @@ from typing import Any
 
 from oncotrain.lake.filesystem import Lake
 from oncotrain.training.data import open_data
-from oncotrain.training.evaluation import find_units, remeasure
+from oncotrain.training.evaluation import find_units, patient_figures, remeasure
 from oncotrain.training.run import RunDirectory, json_figures
 
 
@@ -24,5 +24,5 @@ def recompute(lake: Lake, run: str) -> dict[str, Any]:
     data = open_data(lake, directory.read_config(), f"{directory.uri}/config.yaml", version)
     units = find_units(data.dataset, data.rows("test"), data.task)
     patients = remeasure(units, directory.read_prediction, task=data.task, plan=plan, dataset=data.dataset)
-    figures = json_figures(data.task.figures(data.task.merge(list(patients.values()))))
+    figures = json_figures(patient_figures(data.task, patients))
     return {"run": run, "figures": figures, "same": figures == stored}

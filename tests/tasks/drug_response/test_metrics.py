@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import r2_score, root_mean_squared_error
 
 from oncotrain.tasks import Sums
-from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures, told_sums
+from oncotrain.tasks.drug_response.metrics import merge_sums, pair_sums, response_figures, spearman_per_drug, told_sums
 
 
 def responses(seed: int, samples: int, drugs: int, offset: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,3 +110,27 @@ def test_a_drug_of_few_pairs_is_not_told_and_the_others_are_as_they_were() -> No
     expected = response_figures(alone, 2)
     assert response_figures(told, 2) == pytest.approx(expected, rel=1e-12)
     assert response_figures(merge_sums([told, told_sums(sums, 10**6)]), 2) == pytest.approx(expected, rel=1e-12)
+
+
+def test_spearman_is_scipys_over_the_patients_of_each_drug() -> None:
+    true, predicted = responses(seed=6, samples=40, drugs=5)
+    true[:, 1] = np.nan  # a drug that nobody was tested with
+    true[5:, 2] = np.nan  # too few
+    predicted[:, 3] = 1.0  # undefined
+    patients = [pair_sums(*sample) for sample in zip(true, predicted, strict=True)]
+    kept = [
+        spearmanr(true[seen, drug], predicted[seen, drug]).statistic
+        for drug in (0, 4)
+        for seen in [~np.isnan(true[:, drug])]
+    ]
+    assert spearman_per_drug(patients, 10) == pytest.approx(np.mean(kept), rel=1e-12)
+    assert np.isnan(spearman_per_drug(patients, 41))
+
+
+def test_spearman_takes_samples_of_one_patient_as_one() -> None:
+    true, predicted = responses(seed=7, samples=30, drugs=1)
+    true = np.nan_to_num(true, nan=0.25)
+    pairs = [pair_sums(*sample) for sample in zip(true, predicted, strict=True)]
+    patients = [merge_sums(pairs[at : at + 2]) for at in range(0, 30, 2)]
+    means = [values.reshape(15, 2).mean(axis=1) for values in (true[:, 0], predicted[:, 0])]
+    assert spearman_per_drug(patients, 2) == pytest.approx(spearmanr(*means).statistic, rel=1e-12)

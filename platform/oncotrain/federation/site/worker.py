@@ -39,7 +39,7 @@ from oncotrain.tasks.floor import items_of_enough
 from oncotrain.training.accountant import PrivateSteps
 from oncotrain.training.data import RunData
 from oncotrain.training.engines import RankLost
-from oncotrain.training.evaluation import find_units
+from oncotrain.training.evaluation import find_units, patient_figures
 from oncotrain.training.run import RunDirectory, json_figures
 from oncotrain.training.sampling import sample_rate
 
@@ -224,7 +224,7 @@ class Worker:
             request.body["decision"],
         )
         reply = self._ask("test", replace(request, body={"name": run.name, "decision": decision}))
-        figures = json_figures(task.figures(dict(reply.sums)))
+        figures = json_figures(patient_figures(task, run.read_patients()))
         run.write_config(self.config)
         run.write_json(self._kept_plan(str(request.body["run"])), "plan.json")
         run.write_json(figures, "figures.json")

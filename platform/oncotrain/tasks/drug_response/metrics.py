@@ -7,6 +7,7 @@ the centred second moments `true_true`, `predicted_predicted`, `true_predicted`,
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from oncotrain.tasks.task import Sums
 
@@ -71,6 +72,22 @@ def response_figures(sums: Sums, minimum_samples: int) -> dict[str, float]:
         "drugs": float(scored.sum()),
         "pairs": total,
     }
+
+
+def spearman_per_drug(patients: Sequence[Sums], minimum_samples: int) -> float:
+    """Mean over drugs of Spearman's correlation over patients, each by the mean of its samples.
+
+    Of the drugs with at least `minimum_samples` patients on which it is defined. Ranks need every response and every
+    prediction; moments and what sites may send do not tell them.
+    """
+    seen = np.stack([sums["n"] > 0 for sums in patients])
+    true, predicted = (np.stack([sums[name] for sums in patients]) for name in ("true", "predicted"))
+    found = []
+    for drug in np.flatnonzero(seen.sum(axis=0) >= minimum_samples):
+        pairs = true[seen[:, drug], drug], predicted[seen[:, drug], drug]
+        if all(np.ptp(values) > 0 for values in pairs):
+            found.append(spearmanr(*pairs).statistic)
+    return _mean(np.array(found))
 
 
 def pearson(sums: Sums) -> np.ndarray:

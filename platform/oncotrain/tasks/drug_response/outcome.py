@@ -41,6 +41,9 @@ class Outcome(Protocol):
     def figures(self, sums: Sums) -> dict[str, float]:
         """By the names in `metrics`; NaN where undefined."""
 
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:
+        """What merged sums do not tell."""
+
 
 def create_outcome(config: DrugResponseConfig) -> Outcome:
     """The outcome that the settings name."""
@@ -68,6 +71,9 @@ class Continuous:
     def figures(self, sums: Sums) -> dict[str, float]:
         return number_metrics.response_figures(sums, self.minimum_samples)
 
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:
+        return {"spearman_per_drug": number_metrics.spearman_per_drug(patients, self.minimum_samples)}
+
 
 @dataclass(frozen=True)
 class Binary:
@@ -92,3 +98,6 @@ class Binary:
 
     def figures(self, sums: Sums) -> dict[str, float]:
         return binary_metrics.binary_figures(sums)
+
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:  # noqa: ARG002 - histograms have the ranks
+        return {}

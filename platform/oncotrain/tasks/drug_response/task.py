@@ -136,5 +136,8 @@ class DrugResponse:
     def figures(self, sums: Sums) -> dict[str, float]:
         return self.outcome.figures(sums)
 
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:
+        return self.outcome.rank_figures(patients)
+
     def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
         return scatter(units, plan["drugs"])

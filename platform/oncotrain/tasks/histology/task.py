@@ -120,5 +120,8 @@ class Histology:
     def figures(self, sums: Sums) -> dict[str, float]:
         return image_figures(sums)
 
+    def rank_figures(self, patients: Sequence[Sums]) -> dict[str, float]:  # noqa: ARG002 - all follow from merged sums
+        return {}
+
     def picture(self, units: Sequence[tuple[Row, Mapping[str, Mapping[str, np.ndarray]]]], plan: Plan) -> go.Figure:
         return overlays(units[:3], plan["spacing"], plan["classes"])
