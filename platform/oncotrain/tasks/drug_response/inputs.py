@@ -1,6 +1,6 @@
 """What a model sees of rows: genes on a common scale, then clinical columns as numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -38,14 +38,21 @@ def standardized(rows: Sequence[Row], plan: Plan) -> tuple[np.ndarray, np.ndarra
 
     Each row is on the scale of its batch, or on that of all rows where it has none.
     """
-    values = value_matrix(rows, plan["clinical"])
+    genes = np.stack([row["expression"] for row in rows]).astype(np.float32)
+    numbers = clinical.number_matrix(rows, plan["clinical"])
+    for chosen, scale in _scales(rows, plan):
+        (centre, centres), (spread, spreads) = (np.split(part, [genes.shape[1]]) for part in scale)
+        genes[chosen] = (genes[chosen] - np.float32(centre)) / np.float32(spread)
+        numbers[chosen] = (numbers[chosen] - centres) / spreads
+    return genes, numbers.astype(np.float32)
+
+
+def _scales(rows: Sequence[Row], plan: Plan) -> Iterator[tuple[slice | np.ndarray, Scale]]:
+    """Which rows are on which scale."""
     overall = overall_of(plan)
-    if "batches" in plan:
-        scales, labels = plan["batches"]["scales"], np.array([row[plan["batches"]["by"]] for row in rows])
-        for label in np.unique(labels):
-            centre, spread = from_text(scales[label]) if label in scales else overall
-            values[labels == label] = (values[labels == label] - centre) / spread
-    else:
-        values = (values - overall.centre) / overall.spread
-    genes, numbers = np.split(values.astype(np.float32), [len(plan["gene_mean"])], axis=1)
-    return genes, numbers
+    if "batches" not in plan:
+        yield slice(None), overall
+        return
+    known, labels = plan["batches"]["scales"], np.array([row[plan["batches"]["by"]] for row in rows])
+    for label in np.unique(labels):
+        yield labels == label, Scale(*from_text(known[label])) if label in known else overall
