@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from oncotrain.config import Frozen
+from oncotrain.tasks.drug_response.batches import Method
 from oncotrain.tasks.drug_response.fingerprint import fingerprint
 
 MOST_OF_EACH = 128
@@ -45,7 +46,7 @@ class BatchConfig(Frozen):
 
     by: Literal["site", "cohort"]
     """The column that names a row's batch."""
-    method: Literal["standardize", "combat"]
+    method: Method
     """`standardize`: each batch by its own mean and deviation. `combat`: a gene's location and scale in a batch are
     drawn to what the batch's genes have in common, the more the fewer its rows are."""
 
