@@ -71,7 +71,8 @@ def test_a_site_that_is_removed_in_mid_run_is_out_and_the_rounds_go_on(sites, ce
         for thread in threads:
             thread.join()
     assert summary["untested"] == [GOES]
-    assert summary["figures"] == RunDirectory(sites[STAYS], summary["run"]).read_json("figures.json")
+    own = RunDirectory(sites[STAYS], summary["run"]).read_json("figures.json")
+    assert summary["figures"] == {name: own[name] for name in own if name != "spearman_per_drug"}
     message, when = said[GOES]
     assert "not removed since" in message
     assert when - said["removed"] < 20
