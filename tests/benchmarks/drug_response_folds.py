@@ -39,7 +39,16 @@ from oncotrain.training.data import RunData, open_data, plan_alone
 from oncotrain.training.evaluation import patient_figures
 from oncotrain.training.run import RunDirectory, json_figures
 
-FIGURES = ("pearson_per_drug", "spearman_per_drug", "r2_per_drug", "pearson_all_pairs", "r2_all_pairs", "rmse")
+FIGURES = (
+    "pearson_per_drug",
+    "spearman_per_drug",
+    "r2_per_drug",
+    "pearson_normalized",
+    "r2_normalized",
+    "pearson_all_pairs",
+    "r2_all_pairs",
+    "rmse",
+)
 MODELS: dict[str, Model] = {
     "mean": Mean(of="all"),
     "mean per drug": Mean(of="drug"),

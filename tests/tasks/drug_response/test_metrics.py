@@ -34,6 +34,11 @@ def test_figures_are_those_of_scipy_and_scikit_learn() -> None:
         np.mean([pearsonr(*column)[0] for column in columns]), rel=1e-12
     )
     assert figures["r2_per_drug"] == pytest.approx(np.mean([r2_score(*column) for column in columns]), rel=1e-12)
+    centred = [(own - own.mean(), guess - guess.mean()) for own, guess in columns]
+    own, guess = (np.concatenate(parts) for parts in zip(*centred, strict=True))
+    error = np.concatenate([one - other for one, other in columns])
+    assert figures["pearson_normalized"] == pytest.approx(pearsonr(own, guess)[0], rel=1e-12)
+    assert figures["r2_normalized"] == pytest.approx(1 - (error**2).sum() / (own**2).sum(), rel=1e-12)
     pairs = true[observed], predicted[observed]
     assert figures["pearson_all_pairs"] == pytest.approx(pearsonr(*pairs)[0], rel=1e-12)
     assert figures["r2_all_pairs"] == pytest.approx(r2_score(*pairs), rel=1e-12)
@@ -134,3 +139,11 @@ def test_spearman_takes_samples_of_one_patient_as_one() -> None:
     patients = [merge_sums(pairs[at : at + 2]) for at in range(0, 30, 2)]
     means = [values.reshape(15, 2).mean(axis=1) for values in (true[:, 0], predicted[:, 0])]
     assert spearman_per_drug(patients, 2) == pytest.approx(spearmanr(*means).statistic, rel=1e-12)
+
+
+def test_a_drugs_mean_predicts_nothing_once_effects_are_off() -> None:
+    true, _ = responses(seed=8, samples=50, drugs=6, offset=100.0)
+    figures = response_figures(sums_of(true, np.tile(np.nanmean(true, axis=0), (50, 1))), minimum_samples=2)
+    assert figures["pearson_all_pairs"] > 0.8
+    assert np.isnan(figures["pearson_normalized"])
+    assert figures["r2_normalized"] == pytest.approx(0, abs=1e-9)

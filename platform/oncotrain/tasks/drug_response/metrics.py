@@ -11,7 +11,17 @@ from scipy.stats import spearmanr
 
 from oncotrain.tasks.task import Sums
 
-METRICS = ("pearson_per_drug", "r2_per_drug", "rmse", "pearson_all_pairs", "r2_all_pairs", "drugs", "pairs")
+METRICS = (
+    "pearson_per_drug",
+    "r2_per_drug",
+    "pearson_normalized",
+    "r2_normalized",
+    "rmse",
+    "pearson_all_pairs",
+    "r2_all_pairs",
+    "drugs",
+    "pairs",
+)
 """Names of all figures."""
 _ROUNDING = 1e-13
 """Relative deviation below which values that differ from their mean do so by rounding only."""
@@ -56,16 +66,21 @@ def told_sums(sums: Sums, enough: int) -> Sums:
 def response_figures(sums: Sums, minimum_samples: int) -> dict[str, float]:
     """Figures of all pairs and, where a drug's potency must not count, means over drugs.
 
-    Per-drug figures are means over the drugs with at least `minimum_samples` pairs on which they are defined. R2 is
+    Per-drug figures are means over the drugs with at least `minimum_samples` pairs on which they are defined. The
+    normalized ones are of all pairs of these drugs, each less its drug's mean: drugs count as they vary. R2 is
     1 - squared error / variation of the truth around its own mean. NaN where undefined: fewer than two pairs, constant
     truth, and for Pearson a constant prediction.
     """
     scored = sums["n"] >= minimum_samples
     pairs = _merge(sums)
     total = float(pairs["n"])
+    true, predicted = (np.nansum(_variation(sums, name)[scored]) for name in ("true", "predicted"))
+    common, error = (sums[name][scored].sum() for name in ("true_predicted", "error"))
     return {
         "pearson_per_drug": _mean(pearson(sums)[scored]),
         "r2_per_drug": _mean(r2(sums)[scored]),
+        "pearson_normalized": float(common / np.sqrt(true * predicted)) if true * predicted else float("nan"),
+        "r2_normalized": float(1 - error / true) if true else float("nan"),
         "rmse": float(np.sqrt(pairs["error"] / total)) if total else float("nan"),
         "pearson_all_pairs": float(pearson(pairs)),
         "r2_all_pairs": float(r2(pairs)),
