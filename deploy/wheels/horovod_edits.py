@@ -4,7 +4,7 @@ from source_edits import Cut, Edit
 
 NAME = "horovod"
 RELEASE = "0.28.1"
-VERSION = "0.28.1+oncotrain3"
+VERSION = "0.28.1+oncotrain4"
 SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"  # the source distribution
 
 # Gloo alone: no MPI on the machines, and no other framework in the environment.
@@ -19,6 +19,7 @@ BUILD_ENVIRONMENT = {
 
 _WAIT = "a rank that waits for another must take neither processor nor interpreter from its loader, or from that rank"
 _EVENT = "between tensors, ranks exchanged empty messages every millisecond, which took a tenth of the processor"
+_HALF = "halves were added one by one in software: a sum of float16 took four times as long as that of float32"
 _CPP20 = "torch's headers are C++20 since 2.14"
 _CPU = "PyPI's torch is a CUDA build: without a CUDA toolkit its CPU half is all there is to build against"
 
@@ -105,6 +106,15 @@ bool TensorQueue::WaitForTensor(std::chrono::milliseconds limit) {
   if (!tensors.WaitForTensor(std::chrono::milliseconds(100)) &&
       sleep_duration > std::chrono::steady_clock::duration::zero()) {""",
         _EVENT,
+    ),
+    # The flags that all of Horovod is compiled with decide, and not a variable that its build never sets.
+    Edit("third_party/gloo/gloo/math.h", "#if GLOO_USE_AVX", "#if __AVX__ && __F16C__", _HALF),
+    Edit("third_party/gloo/gloo/math.cc", "#if GLOO_USE_AVX", "#if __AVX__ && __F16C__", _HALF, count=2),
+    Edit(
+        "third_party/gloo/gloo/CMakeLists.txt",
+        'DIR}/gatherv.cc"',
+        'DIR}/gatherv.cc"\n  "${CMAKE_CURRENT_SOURCE_DIR}/math.cc"',
+        _HALF,
     ),
     Edit("horovod/__init__.py", f"'{RELEASE}'", f"'{VERSION}'", "tells the patched build from the release"),
 )

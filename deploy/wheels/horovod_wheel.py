@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import zipfile
 from pathlib import Path
 
 import horovod_edits as recipe
@@ -50,4 +51,15 @@ def build(work: Path) -> Path:
             "comes with deploy/requirements.lock). Where memory is short, type: ONCOTRAIN_BUILD_JOBS=1 make setup"
         )
     (wheel,) = work.glob("*.whl")
+    _import_from(wheel, work / "imported")
     return wheel
+
+
+def _import_from(wheel: Path, folder: Path) -> None:
+    """Load what was built: a symbol that is missing is not missed before. Raises BuildError."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    command = [sys.executable, "-c", "import horovod.torch"]
+    imported = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if imported.returncode:
+        raise BuildError(f"{imported.stderr}\nHorovod was built, but does not load")

@@ -84,7 +84,7 @@ def test_a_working_component_tells_its_version() -> None:
 
 
 def test_horovod_sums_over_two_ranks() -> None:
-    assert in_own_process("Horovod", "horovod", "type: make setup").version == "0.28.1+oncotrain3"
+    assert in_own_process("Horovod", "horovod", "type: make setup").version == "0.28.1+oncotrain4"
 
 
 @pytest.mark.parametrize(
