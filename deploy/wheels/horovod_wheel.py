@@ -17,7 +17,7 @@ FILES = ("source_edits.py", "horovod_edits.py", "horovod_wheel.py")
 
 
 class BuildError(RuntimeError):
-    """The compiler gave up; the message ends in what to do."""
+    """The compiler gave up, or made what does not load; the message ends in what to do."""
 
 
 def versions() -> tuple[str, ...]:
@@ -51,15 +51,18 @@ def build(work: Path) -> Path:
             "comes with deploy/requirements.lock). Where memory is short, type: ONCOTRAIN_BUILD_JOBS=1 make setup"
         )
     (wheel,) = work.glob("*.whl")
-    _import_from(wheel, work / "imported")
+    require_loads(wheel, work / "unpacked")
     return wheel
 
 
-def _import_from(wheel: Path, folder: Path) -> None:
-    """Load what was built: a symbol that is missing is not missed before. Raises BuildError."""
+def require_loads(wheel: Path, folder: Path) -> None:
+    """Load what was built, unpacked in `folder`: no step before notices a missing symbol. Raises BuildError."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
     command = [sys.executable, "-c", "import horovod.torch"]
     imported = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if imported.returncode:
-        raise BuildError(f"{imported.stderr}\nHorovod was built, but does not load")
+        raise BuildError(
+            f"{imported.stderr}\nHorovod was built, but does not load. Is torch the one of deploy/requirements.lock? "
+            "Type: make setup"
+        )

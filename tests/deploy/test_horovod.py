@@ -5,10 +5,11 @@ import pytest
 import torch
 
 NUMBERS = 4_000_003  # not a multiple of the eight that are added at once
+ENDS = [0, 1, 998, 999, -4, -3, -2, -1]
 
 
 def reduce_both() -> dict[str, tuple[float, list[float]]]:
-    """Processor seconds of ten sums of each precision on this rank, and the last one's ends."""
+    """Processor seconds of ten sums of each precision on this rank, and the last one's numbers at ENDS."""
     import time
 
     import horovod.torch as hvd
@@ -23,7 +24,7 @@ def reduce_both() -> dict[str, tuple[float, list[float]]]:
         for _ in range(10):
             total = hvd.allreduce(mine, op=hvd.Sum, name="sum")
         took = time.process_time() - began
-        found[str(dtype)] = took, total[[0, 1, 998, 999, -4, -3, -2, -1]].tolist()
+        found[str(dtype)] = took, total[ENDS].tolist()
     return found
 
 
@@ -32,6 +33,6 @@ def test_halves_are_added_to_their_rounding_in_less_time_than_floats() -> None:
     """Added one by one, in software, they took more than twice as long as floats."""
     for rank in horovod.run(reduce_both, num_proc=2, use_gloo=True, network_interfaces=["lo"]):
         (floats, _), (halves, ends) = rank["torch.float32"], rank["torch.float16"]
-        numbers = (torch.arange(NUMBERS) % 1000)[[0, 1, 998, 999, -4, -3, -2, -1]]
+        numbers = (torch.arange(NUMBERS) % 1000)[ENDS]
         assert ends == ((numbers / 7).half() + (numbers * 2 / 7).half()).tolist()
         assert halves < floats

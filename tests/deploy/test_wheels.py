@@ -7,6 +7,7 @@ from pathlib import Path
 
 import build
 import horovod_edits
+import horovod_wheel
 import petastorm_edits
 import pytest
 import wheel_archive
@@ -104,3 +105,12 @@ def test_a_wheel_that_another_process_finished_first_is_taken(tmp_path: Path) ->
         return work / "second.whl"
 
     assert build.cached(shelf, overtaken).read_bytes() == b"first"
+
+
+def test_a_wheel_that_does_not_load_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "horovod.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("horovod/__init__.py", "")
+        archive.writestr("horovod/torch.py", "raise ImportError('undefined symbol: sum')")
+    with pytest.raises(horovod_wheel.BuildError, match=r"(?s)undefined symbol: sum.*Type: make setup"):
+        horovod_wheel.require_loads(wheel, tmp_path / "unpacked")

@@ -85,7 +85,10 @@ def copied_genes(plan: Plan, rows: Iterable[Row], threshold: float = COPY) -> li
 
 
 def _standardized(plan: Plan, rows: Sequence[Row]) -> np.ndarray:
-    """Profiles (rows, genes) float32 by the plan's moments."""
+    """Profiles (rows, genes) float32 by the moments of all rows.
+
+    Also where batches have scales of their own: on those, a copy of the response would look less like it.
+    """
     values = np.stack([row["expression"] for row in rows]).astype(np.float32)
     standardized: np.ndarray = (values - np.float32(plan["gene_mean"])) / np.float32(plan["gene_std"])
     return standardized
