@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from oncotrain.errors import UserError
@@ -13,6 +14,8 @@ from oncotrain.log import get_logger
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_STARTS = 5
 
 
 def spark_session(app_name: str, master: str | None = None) -> SparkSession:
@@ -27,11 +30,27 @@ def spark_session(app_name: str, master: str | None = None) -> SparkSession:
         builder = builder.master(master or "local[2]")
     if not submitted:
         builder = builder.config("spark.ui.enabled", "false").config("spark.driver.bindAddress", "127.0.0.1")
-    session = builder.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    session = _start(builder.config("spark.ui.showConsoleProgress", "false"))
     session.sparkContext.setLogLevel("ERROR")
     for name, link in _links(session).items():
         get_logger(stage=app_name).info("%s: %s", name, link)
     return session
+
+
+def _start(builder: SparkSession.Builder) -> SparkSession:
+    """A session, started anew where Spark trips over itself.
+
+    In YARN's client mode the application master sends a filter for the Spark UI while the driver starts the UI's pages.
+    If both touch a page at once, Spark 4.3.0 ends the application: about one in thirty, as measured.
+    """
+    for _ in range(_STARTS - 1):
+        try:
+            return builder.getOrCreate()
+        except Py4JJavaError as error:
+            if error.java_exception.getClass().getName() != "java.util.ConcurrentModificationException":
+                raise
+            get_logger(stage="spark").warning("Spark's pages got in the way of its start; it is started again")
+    return builder.getOrCreate()
 
 
 def _links(spark: SparkSession) -> dict[str, str]:

@@ -100,7 +100,7 @@ def submit(cluster: Cluster, job: str, options: Sequence[str], **how: Any) -> st
         output, _ = process.communicate(timeout=280)
     finally:
         process.kill()
-    assert process.returncode == 0, f"{output[-3000:]}\n{driver_log(cluster)}"
+    assert process.returncode == 0, f"{output[-12_000:]}\n{driver_log(cluster)}"
     return output
 
 
