@@ -14,3 +14,7 @@ class DataError(UserError):
     """The data do not allow the job to go on: nothing was accepted, or rows that the manifest lists are missing."""
 
     exit_code = 3
+
+
+class LostConnectionError(OSError):
+    """A daemon of HDFS is gone, or never was there. Nobody's mistake, so a Spark task that meets it is tried again."""

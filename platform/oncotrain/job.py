@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn
 
-from oncotrain.errors import UserError
+from oncotrain.errors import LostConnectionError, UserError
 from oncotrain.log import get_logger
 
 
@@ -33,7 +33,7 @@ def run_job(name: str, main: Callable[[], Mapping[str, Any]]) -> NoReturn:
         status, code = "failed", error.exit_code
         summary = {"error": str(error)}
         log.error("%s", error)
-    except PermissionError as error:  # a lake or a file that this account may not enter
+    except (PermissionError, LostConnectionError) as error:  # where this account may not enter, or nobody answers
         status, code = "failed", UserError.exit_code
         summary = {"error": str(error)}
         log.error("%s", error)

@@ -1,16 +1,22 @@
-"""What is read from HDFS and written to it, without one: hdfs-native's inner objects are stood in for."""
+"""HDFS without one: hdfs-native's inner objects are stood in for, or nobody answers."""
 
 import io
+import socket
+import subprocess
+import sys
 import time
-from threading import Event
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oncotrain.errors import LostConnectionError
 from oncotrain.lake import hdfs
-from oncotrain.lake.hdfs import ArrowReader, LostConnectionError, Watched
+from oncotrain.lake.hdfs import ArrowReader, Watched
 
 
 class Packets(io.BytesIO):
@@ -96,3 +102,44 @@ def test_what_a_write_fails_with_is_raised() -> None:
     inner.close()
     with pytest.raises(ValueError, match="closed file"):
         Watched(inner).write(b"bytes")
+
+
+@pytest.fixture
+def patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One attempt more, where hdfs-native by itself makes so many that they take three minutes."""
+    attempts = "<property><name>dfs.client.failover.max.attempts</name><value>1</value></property>"
+    (tmp_path / "hdfs-site.xml").write_text(f"<configuration>{attempts}</configuration>")
+    monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+
+
+def hang_up(server: socket.socket) -> None:
+    """What a NameNode that wants tickets does to who brings none."""
+    with suppress(OSError):  # the server is closed, which ends this
+        while True:
+            server.accept()[0].close()
+
+
+def assert_address_is_named(port: int, *call: str | Path) -> None:
+    done = subprocess.run(
+        [sys.executable, *call, f"hdfs://127.0.0.1:{port}/lakes/uz-leuven"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"no HDFS answers at hdfs://127.0.0.1:{port}/ (" in done.stderr
+    assert "HADOOP_CONF_DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_command_names_the_namenode_that_hangs_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=hang_up, args=(server,), daemon=True).start()
+        program = Path(sys.executable).with_name("oncotrain")
+        assert_address_is_named(server.getsockname()[1], program, "layout", "check", "--lake")
+
+
+@pytest.mark.usefixtures("patience")
+def test_a_job_names_the_namenode_that_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    job = Path(__file__).parents[2] / "jobs" / "pool.py"
+    assert_address_is_named(port, job, "--dataset", "tiles", "--from", "file:///nowhere", "--to")

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from oncotrain.errors import UserError
-from oncotrain.lake.hdfs import Hdfs, LostConnectionError, known_host
+from oncotrain.errors import LostConnectionError, UserError
+from oncotrain.lake.hdfs import Hdfs, known_host
 
 _LEASE_PATIENCE = 120
 """Seconds to wait for a lock in HDFS: twice the NameNode's soft limit, after which a dead holder's lease is free."""

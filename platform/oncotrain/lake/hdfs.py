@@ -22,11 +22,7 @@ import pyarrow as pa
 from hdfs_native import AclEntry, FileReader
 from hdfs_native.fsspec import HdfsFileSystem
 
-from oncotrain.errors import UserError
-
-
-class LostConnectionError(OSError):
-    """A daemon is gone. hdfs-native begins no new pipeline for a write; whoever has the bytes can write them again."""
+from oncotrain.errors import LostConnectionError, UserError
 
 
 class SafeModeError(LostConnectionError):
@@ -44,6 +40,8 @@ _TAKING_PATIENCE = 70
 """Seconds; hdfs-native itself gives a DataNode up that has acknowledged nothing for 60."""
 _PIECE = 4 << 20
 """Bytes that a DataNode is given so much time for."""
+_UNANSWERED = ("Connection refused", "RPC listener disconnected", "Connection reset", "Broken pipe")
+"""What hdfs-native says of a NameNode that is not there, or hangs up: as one does that wants a ticket."""
 _FULL = ("DSQuotaExceededException", "NSQuotaExceededException")
 
 
@@ -52,7 +50,7 @@ class Hdfs(HdfsFileSystem):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.client.inner = _Translated(self.client.inner)  # type: ignore[assignment]
+        self.client.inner = _Translated(self.client.inner, self.unstrip_protocol("/"))  # type: ignore[assignment]
 
     def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
         opened = super()._open(path, mode, *arguments, **options)
@@ -151,17 +149,18 @@ class Watched:
 class _Translated:
     """One of hdfs-native's inner objects; what its methods return is wrapped too, since files fail later."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, where: str) -> None:
         self._inner = inner
+        self._where = where
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
         # A file that is being written is not taken up where it failed: it is written again, see write_atomic.
         patience = 0 if type(self._inner).__name__ == "RawFileWriter" else _SAFE_MODE_PATIENCE
-        return _translating(value, patience) if callable(value) else value
+        return _translating(value, patience, self._where) if callable(value) else value
 
 
-def _translating(method: Callable[..., Any], patience: float) -> Callable[..., Any]:
+def _translating(method: Callable[..., Any], patience: float, where: str) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         deadline = time.monotonic() + patience
         while True:
@@ -169,26 +168,26 @@ def _translating(method: Callable[..., Any], patience: float) -> Callable[..., A
                 value = method(*args, **options)
                 break
             except (RuntimeError, OSError) as error:
-                named = _named(error)
+                named = _named(error, where)
                 if not isinstance(named, SafeModeError) or time.monotonic() > deadline:
                     raise named from None
             time.sleep(0.5)
         if isinstance(value, Iterator):
-            return _iterate(value)
-        return _Translated(value) if type(value).__name__ in ("RawFileReader", "RawFileWriter") else value
+            return _iterate(value, where)
+        return _Translated(value, where) if type(value).__name__ in ("RawFileReader", "RawFileWriter") else value
 
     return call
 
 
-def _iterate(values: Iterator[Any]) -> Iterator[Any]:
+def _iterate(values: Iterator[Any], where: str) -> Iterator[Any]:
     """Listings are fetched as they are read, and fail then."""
     try:
         yield from values
     except (RuntimeError, OSError) as error:
-        raise _named(error) from None
+        raise _named(error, where) from None
 
 
-def _named(error: Exception) -> Exception:
+def _named(error: Exception, where: str) -> Exception:
     """PermissionError or another OSError; a UserError where no input is to be blamed: no ticket, a quota used up."""
     first_line = str(error).partition("\n")[0]
     if isinstance(error, FileNotFoundError | FileExistsError):
@@ -199,6 +198,9 @@ def _named(error: Exception) -> Exception:
             f"HDFS asks for a Kerberos ticket: {kerberos[1]}; type: kinit, or let KRB5_CLIENT_KTNAME name a keytab"
         )
     remote = _REMOTE.search(str(error))
+    if remote is None and first_line.startswith(_UNANSWERED):
+        remedy = "start it, correct the address or, if it asks for Kerberos, let HADOOP_CONF_DIR name its configuration"
+        return LostConnectionError(errno.ECONNREFUSED, f"no HDFS answers at {where} ({first_line}); {remedy}")
     if remote is None:
         return LostConnectionError(errno.EIO, first_line)
     name, message = remote[1], remote[2].replace('\\"', '"')
