@@ -4,7 +4,7 @@ from source_edits import Cut, Edit
 
 NAME = "petastorm"
 RELEASE = "0.13.1"
-VERSION = "0.13.1+oncotrain3"
+VERSION = "0.13.1+oncotrain4"
 SHA256 = "7d073f01f65ba6b50e05fae8254d0f469881bcaf41ead2028e676517c45bbd1b"  # the wheel: there is no sdist of it
 DIST_INFO = f"petastorm-{RELEASE}.dist-info"
 ADDED = {"pyarrow_compat.py": "petastorm/pyarrow_compat.py", "delta_zstd.py": "petastorm/delta_zstd.py"}
@@ -35,8 +35,8 @@ _CODEC = '''class DeltaZstdCodec(DataframeColumnCodec):
 
     def decode(self, unischema_field, value):
         # The header is checked against the schema before anything is decompressed.
-        dtype, shape, _ = delta_zstd.header(value)
-        self._check(unischema_field, dtype, shape)
+        header = delta_zstd.header(value)
+        self._check(unischema_field, header.dtype, header.shape)
         return delta_zstd.decode(value)
 
     @staticmethod

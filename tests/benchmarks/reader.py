@@ -6,7 +6,8 @@ Rows are 256 x 256 tiles with their instance masks, cut from ../shared/data/hist
 them ten times and is closed, in turn with the others; start-up is left out by counting from the first row on, which
 favours readers that have read ahead by then. Medians and ranges over the repetitions are printed, and as JSON.
 `--lake` names a lake in HDFS: a dataset larger than what its reader may hold in memory is pooled there and on the local
-disk, and read from both. With `--threads 1` a second core is left to HDFS.
+disk, and read from both. With `--threads 1` a second core is left to HDFS, and with `--no-peers` nothing but the limit
+is read beside the reader.
 """
 
 import itertools
@@ -67,12 +68,13 @@ def main(
     lake: Annotated[str | None, typer.Option(help="a lake in HDFS to read from as well")] = None,
     repetitions: Annotated[int, typer.Option(min=1)] = 5,
     threads: Annotated[int, typer.Option(min=1, help="of every reader")] = 2,
+    peers: Annotated[bool, typer.Option(help="read with Petastorm, a DataLoader and streaming too")] = True,
 ) -> None:
     """Print the table; the last line is the same as JSON."""
-    run_job("reader", lambda: measure(work.resolve(), lake, repetitions, threads))
+    run_job("reader", lambda: measure(work.resolve(), lake, repetitions, threads, peers))
 
 
-def measure(work: Path, remote: str | None, repetitions: int, threads: int) -> dict[str, Any]:
+def measure(work: Path, remote: str | None, repetitions: int, threads: int, peers: bool) -> dict[str, Any]:
     """The datasets, then every way in turn."""
     cv2.setNumThreads(1)
     prepare_process(1)
@@ -85,13 +87,16 @@ def measure(work: Path, remote: str | None, repetitions: int, threads: int) -> d
     ways: dict[str, Callable[[], Rows]] = {
         "decoding alone, from memory": partial(_decode_limit, dataset, threads),
         "oncotrain": partial(_ours, dataset, threads),
-        "Petastorm, thread pool": partial(_petastorm, dataset.uri, "thread", threads),
-        "Petastorm, process pool": partial(_petastorm, dataset.uri, "process", threads),
-        "Petastorm on PNG, thread pool": partial(_petastorm, (png / "parquet").as_uri(), "thread", threads),
-        "DataLoader over PNG files": partial(_loose_files, png / "files", threads),
-        "mosaicml-streaming": partial(_streaming, png / "files", work / "mds", threads),
     }
-    deque(_streaming(png / "files", work / "mds", threads, epochs=0), maxlen=0)  # makes its environment and its shards
+    if peers:
+        ways |= {
+            "Petastorm, thread pool": partial(_petastorm, dataset.uri, "thread", threads),
+            "Petastorm, process pool": partial(_petastorm, dataset.uri, "process", threads),
+            "Petastorm on PNG, thread pool": partial(_petastorm, (png / "parquet").as_uri(), "thread", threads),
+            "DataLoader over PNG files": partial(_loose_files, png / "files", threads),
+            "mosaicml-streaming": partial(_streaming, png / "files", work / "mds", threads),
+        }
+        deque(_streaming(png / "files", work / "mds", threads, epochs=0), maxlen=0)  # makes its environment and shards
     if remote:
         hospitals = [_tiles(spark, work / str(number), f"reader-{number}") for number in range(HOSPITALS)]
         for lake in (Lake((work / "pool").as_uri()), Lake(remote)):

@@ -110,11 +110,33 @@ def test_codec_is_lossless_where_sums_outgrow_32_bits() -> None:
     np.testing.assert_array_equal(delta_zstd.decode(delta_zstd.encode(array)), array)
 
 
+@given(hnp.arrays(np.int32, (9, 7), elements=st.integers(0, 300)))
+def test_labels_take_as_many_bytes_as_the_largest_needs(labels: np.ndarray) -> None:
+    header = delta_zstd.header(delta_zstd.encode(labels))
+    assert header.stored == np.min_scalar_type(labels.max())
+    assert header.dtype == np.int32
+
+
+def test_codec_refuses_a_record_wider_than_its_dtype() -> None:
+    record = bytearray(delta_zstd.encode(np.full((4, 4), 300, np.uint16)))
+    assert delta_zstd.header(bytes(record)).stored == np.uint16
+    record[4] = 1
+    with pytest.raises(ValueError, match="not a delta-zstd record"):
+        delta_zstd.decode(bytes(record))
+
+
+def test_codec_asks_for_no_more_memory_than_it_may_where_little_is_stored() -> None:
+    """256 MiB and a byte as uint8 would be four times that as int32."""
+    frame = zstandard.ZstdCompressor().compress(bytes((1 << 28) + 1))
+    with pytest.raises(ValueError, match="record of 1073741828 bytes: at most"):
+        delta_zstd.decode(struct.pack("<4s3B2I", delta_zstd.MAGIC, 3, 1, 2, 1, (1 << 28) + 1) + frame)
+
+
 def test_codec_refuses_pixels_of_more_bytes_than_an_image_has() -> None:
     with pytest.raises(ValueError, match="pixels of 129 bytes: at most 128"):
         delta_zstd.encode(np.zeros((2, 3, 129), np.uint8))
     with pytest.raises(ValueError, match="pixels of 132 bytes: at most 128"):
-        delta_zstd.decode(struct.pack("<4sBB3I", delta_zstd.MAGIC, 3, 3, 1, 1, 33))
+        delta_zstd.decode(struct.pack("<4s3B3I", delta_zstd.MAGIC, 3, 3, 3, 1, 1, 33))
 
 
 @given(st.data())
@@ -157,18 +179,18 @@ def test_codec_refuses_records_that_the_schema_does_not_have(written: tuple[type
 
 def test_codec_refuses_a_decompression_bomb() -> None:
     """The frame says 256 MiB, the header 16 bytes: nothing is decompressed. And no header may ask for 4 GiB."""
-    header = struct.pack("<4sBB2I", delta_zstd.MAGIC, 1, 2, 4, 4)
+    header = struct.pack("<4s3B2I", delta_zstd.MAGIC, 1, 1, 2, 4, 4)
     bomb = header + zstandard.ZstdCompressor().compress(bytes(256 << 20))
     assert len(bomb) < 32_000
     with pytest.raises(ValueError, match="268435456 bytes for uint8"):
         DeltaZstdCodec().decode(_field(np.uint8, (4, 4)), bomb)
-    with pytest.raises(ValueError, match="4294967296 bytes expected"):
-        delta_zstd.decode(struct.pack("<4sBB2I", delta_zstd.MAGIC, 1, 2, 1 << 16, 1 << 16) + bomb[14:])
+    with pytest.raises(ValueError, match="record of 4294967296 bytes: at most"):
+        delta_zstd.decode(struct.pack("<4s3B2I", delta_zstd.MAGIC, 1, 1, 2, 1 << 16, 1 << 16) + bomb[15:])
 
 
 def test_codec_refuses_a_frame_of_unstated_size() -> None:
     compressor = zstandard.ZstdCompressor(write_content_size=False)
-    record = struct.pack("<4sBB2I", delta_zstd.MAGIC, 1, 2, 4, 4) + compressor.compress(bytes(16))
+    record = struct.pack("<4s3B2I", delta_zstd.MAGIC, 1, 1, 2, 4, 4) + compressor.compress(bytes(16))
     with pytest.raises(ValueError, match="-1 bytes for uint8"):
         delta_zstd.decode(record)
 

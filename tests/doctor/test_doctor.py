@@ -80,7 +80,7 @@ def test_no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_working_component_tells_its_version() -> None:
     probe = in_own_process("Petastorm", "petastorm", "type: make setup")
-    assert probe == Probe("Petastorm", "0.13.1+oncotrain3", ok=True)
+    assert probe == Probe("Petastorm", "0.13.1+oncotrain4", ok=True)
 
 
 def test_horovod_sums_over_two_ranks() -> None:
