@@ -67,11 +67,11 @@ def load(
 def main(
     slides: Annotated[int, typer.Option(min=1)] = 1_000,
     tiles_per_slide: Annotated[int, typer.Option(min=1)] = 50_000,
-    bytes_per_tile: Annotated[float, typer.Option(help="256 x 256 pixels and mask, as stored")] = 114_000,
+    bytes_per_tile: Annotated[float, typer.Option(help="256 x 256 pixels and mask, as stored")] = 113_000,
     ingest_tiles_per_second: Annotated[float, typer.Option(help="of one core; measure yours")] = 200,
     ranks: Annotated[int, typer.Option(min=1, help="GPUs")] = 64,
     rows_per_second: Annotated[float, typer.Option(help="tiles that one GPU trains on; measure yours")] = 1_000,
-    cpu_ms_per_row: Annotated[float, typer.Option(help="of the reader, see tests/benchmarks")] = 0.87,
+    cpu_ms_per_row: Annotated[float, typer.Option(help="of the reader, see tests/benchmarks")] = 0.86,
     batch_per_rank: Annotated[int, typer.Option(min=1)] = 64,
     parameters: Annotated[int, typer.Option(min=1)] = 25_000_000,
     gigabits: Annotated[float, typer.Option(help="per second between machines")] = 25,

@@ -17,4 +17,6 @@ class DataError(UserError):
 
 
 class LostConnectionError(OSError):
-    """A daemon of HDFS is gone, or never was there. Nobody's mistake, so a Spark task that meets it is tried again."""
+    """A daemon of HDFS is gone, or never was there: no mistake in what was typed, so Spark tries a task again."""
+
+    exit_code = 2

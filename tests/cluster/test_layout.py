@@ -72,10 +72,11 @@ def test_an_account_that_is_not_the_superuser_is_told_whom_to_ask(cluster: Clust
     done = oncotrain(cluster, "layout", "apply", "--lake", home.uri, user="steward")
     assert done.returncode == 0, done.stderr
     assert f"hdfs dfsadmin -setSpaceQuota 20480g {home.path('landing')}" in done.stdout
-    done = oncotrain(cluster, "layout", "apply", "--lake", home.uri, user="stranger")
-    assert done.returncode == 2
-    assert "Permission denied: user=stranger" in done.stderr
-    assert "Traceback" not in done.stderr
+    for command in ("apply", "check"):
+        done = oncotrain(cluster, "layout", command, "--lake", home.uri, user="stranger")
+        assert done.returncode == 2
+        assert "Permission denied: user=stranger" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_nameservice_finds_the_namenode_that_answers(cluster: Cluster, lake: Lake, tmp_path: Path) -> None:
