@@ -4,7 +4,8 @@
 
 Rows are 256 x 256 tiles with their instance masks, cut from ../shared/data/histology. Every way is opened, reads all of
 them ten times and is closed, in turn with the others; start-up is left out by counting from the first row on, which
-favours readers that have read ahead by then. Medians and ranges over the repetitions are printed, and as JSON.
+favours readers that have read ahead by then. Medians and ranges over the repetitions are printed, and as JSON; so are
+ratios of rows a second, each of two ways in the same repetition, which the machine's better and worse minutes share.
 `--lake` names a lake in HDFS: a dataset larger than what its reader may hold in memory is pooled there and on the local
 disk, and read from both. With `--threads 1` a second core is left to HDFS, and with `--no-peers` nothing but the limit
 is read beside the reader.
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,13 @@ DATA = Path(__file__).parents[3] / "shared" / "data" / "histology"
 COLUMNS = ("pixels", "instances")
 BATCH = 16
 EPOCHS = 10
+LIMIT = "decoding alone, from memory"
+OURS = "oncotrain"
+PNG = "Petastorm on PNG, thread pool"
+LOCAL = "oncotrain, file://, beyond memory"
+REMOTE = "oncotrain, hdfs://, beyond memory"
+CACHED = "oncotrain, hdfs:// behind the disk cache"
+RATIOS = ((OURS, LIMIT), (OURS, PNG), (REMOTE, LOCAL), (CACHED, LOCAL))
 GROUPS = 2
 """Row groups that are shuffled together."""
 STREAMING = "mosaicml-streaming==0.13.0"
@@ -85,27 +93,26 @@ def measure(work: Path, remote: str | None, repetitions: int, threads: int, peer
     if not png.exists():
         _write_png(spark, dataset, png)
     ways: dict[str, Callable[[], Rows]] = {
-        "decoding alone, from memory": partial(_decode_limit, dataset, threads),
-        "oncotrain": partial(_ours, dataset, threads),
+        LIMIT: partial(_decode_limit, dataset, threads),
+        OURS: partial(_ours, dataset, threads),
     }
     if peers:
         ways |= {
             "Petastorm, thread pool": partial(_petastorm, dataset.uri, "thread", threads),
             "Petastorm, process pool": partial(_petastorm, dataset.uri, "process", threads),
-            "Petastorm on PNG, thread pool": partial(_petastorm, (png / "parquet").as_uri(), "thread", threads),
+            PNG: partial(_petastorm, (png / "parquet").as_uri(), "thread", threads),
             "DataLoader over PNG files": partial(_loose_files, png / "files", threads),
             "mosaicml-streaming": partial(_streaming, png / "files", work / "mds", threads),
         }
         deque(_streaming(png / "files", work / "mds", threads, epochs=0), maxlen=0)  # makes its environment and shards
     if remote:
         hospitals = [_tiles(spark, work / str(number), f"reader-{number}") for number in range(HOSPITALS)]
-        for lake in (Lake((work / "pool").as_uri()), Lake(remote)):
+        for name, lake in ((LOCAL, Lake((work / "pool").as_uri())), (REMOTE, Lake(remote))):
             apply_layout(lake)
             pool(spark, hospitals, lake, "tiles")
-            name = lake.uri.partition("//")[0] + "//"
-            ways[f"oncotrain, {name}, beyond memory"] = partial(_ours, _beyond_memory(lake), threads)
+            ways[name] = partial(_ours, _beyond_memory(lake), threads)
         cached = _beyond_memory(Lake(remote), DiskCache(work / "row-groups", 1 << 30))
-        ways["oncotrain, hdfs:// behind the disk cache"] = partial(_ours, cached, threads)
+        ways[CACHED] = partial(_ours, cached, threads)
     spark.stop()
     figures: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(repetitions):
@@ -120,7 +127,22 @@ def measure(work: Path, remote: str | None, repetitions: int, threads: int, peer
             f"| {name} | {rate[1]:.0f} | {rate[0]:.0f} to {rate[2]:.0f} "
             f"| {cost[1]:.2f} | {cost[0]:.2f} to {cost[2]:.2f} |"
         )
+    summary |= _ratios(figures)
     return {"rows": dataset.rows, "threads": threads, **summary}
+
+
+def _ratios(figures: dict[str, list[tuple[float, float]]]) -> dict[str, list[float]]:
+    """Print the ratios of rows a second, and return their spreads."""
+    print("\n| ratio of rows/s | median | range |\n|---|---|---|")
+    spreads = {}
+    for way, other in RATIOS:
+        if way in figures and other in figures:
+            pairs = zip(figures[way], figures[other], strict=True)
+            low, middle, high = spreads[f"{way} over {other}"] = _spread(
+                [mine / theirs for (mine, _), (theirs, _) in pairs]
+            )
+            print(f"| {way} over {other} | {middle:.2f} | {low:.2f} to {high:.2f} |")
+    return spreads
 
 
 def _tiles(spark: SparkSession, work: Path, site: str = "reader") -> Lake:
@@ -257,10 +279,14 @@ def _cpu_seconds() -> float:
     )
 
 
-def _summary(values: list[tuple[float, float]]) -> dict[str, list[float]]:
+def _spread(values: Sequence[float]) -> list[float]:
     """Minimum, median, maximum."""
+    return [min(values), statistics.median(values), max(values)]
+
+
+def _summary(values: list[tuple[float, float]]) -> dict[str, list[float]]:
     return {
-        name: [min(column), statistics.median(column), max(column)]
+        name: _spread(column)
         for name, column in zip(("rows_per_second", "cpu_ms_per_row"), zip(*values, strict=True), strict=True)
     }
 
