@@ -71,7 +71,7 @@ def main(
     ingest_tiles_per_second: Annotated[float, typer.Option(help="of one core; measure yours")] = 200,
     ranks: Annotated[int, typer.Option(min=1, help="GPUs")] = 64,
     rows_per_second: Annotated[float, typer.Option(help="tiles that one GPU trains on; measure yours")] = 1_000,
-    cpu_ms_per_row: Annotated[float, typer.Option(help="of the reader, see tests/benchmarks")] = 0.86,
+    cpu_ms_per_row: Annotated[float, typer.Option(help="of the reader, see tests/benchmarks")] = 0.74,
     batch_per_rank: Annotated[int, typer.Option(min=1)] = 64,
     parameters: Annotated[int, typer.Option(min=1)] = 25_000_000,
     gigabits: Annotated[float, typer.Option(help="per second between machines")] = 25,

@@ -19,4 +19,11 @@ class DataError(UserError):
 class LostConnectionError(OSError):
     """A daemon of HDFS is gone, or never was there: no mistake in what was typed, so Spark tries a task again."""
 
-    exit_code = 2
+
+TOLD = (UserError, PermissionError, LostConnectionError)
+"""What ends a job or a command in words, without a traceback."""
+
+
+def exit_code(error: Exception) -> int:
+    """Of one that is told: its own, or that of a usage error where an account may not enter or nobody answers."""
+    return error.exit_code if isinstance(error, UserError) else UserError.exit_code

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NoReturn
 
-from oncotrain.errors import LostConnectionError, UserError
+from oncotrain.errors import TOLD, exit_code
 from oncotrain.log import get_logger
 
 
@@ -29,12 +29,8 @@ def run_job(name: str, main: Callable[[], Mapping[str, Any]]) -> NoReturn:
     status, code = "done", 0
     try:
         summary = dict(main())
-    except UserError as error:
-        status, code = "failed", error.exit_code
-        summary = {"error": str(error)}
-        log.error("%s", error)
-    except (PermissionError, LostConnectionError) as error:  # where this account may not enter, or nobody answers
-        status, code = "failed", UserError.exit_code
+    except TOLD as error:
+        status, code = "failed", exit_code(error)
         summary = {"error": str(error)}
         log.error("%s", error)
     except KeyboardInterrupt:

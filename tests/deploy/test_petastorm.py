@@ -127,9 +127,8 @@ def test_codec_refuses_a_record_wider_than_its_dtype() -> None:
 
 def test_codec_asks_for_no_more_memory_than_it_may_where_little_is_stored() -> None:
     """256 MiB and a byte as uint8 would be four times that as int32."""
-    frame = zstandard.ZstdCompressor().compress(bytes((1 << 28) + 1))
     with pytest.raises(ValueError, match="record of 1073741828 bytes: at most"):
-        delta_zstd.decode(struct.pack("<4s3B2I", delta_zstd.MAGIC, 3, 1, 2, 1, (1 << 28) + 1) + frame)
+        delta_zstd.decode(struct.pack("<4s3B2I", delta_zstd.MAGIC, 3, 1, 2, 1, (1 << 28) + 1))
 
 
 def test_codec_refuses_pixels_of_more_bytes_than_an_image_has() -> None:

@@ -21,7 +21,7 @@ from oncotrain.cli.predict import predict
 from oncotrain.cli.probes import say
 from oncotrain.cli.site import site
 from oncotrain.doctor import run_probes
-from oncotrain.errors import DataError, LostConnectionError, UserError
+from oncotrain.errors import TOLD, DataError, UserError, exit_code
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(layout, name="layout")
@@ -37,9 +37,9 @@ def run() -> None:
     """Entry point: a user's mistake is a message and an exit code, not a traceback."""
     try:
         app()
-    except (UserError, PermissionError, LostConnectionError) as error:
+    except TOLD as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", style="red", markup=False)
-        sys.exit(getattr(error, "exit_code", UserError.exit_code))
+        sys.exit(exit_code(error))
 
 
 @app.callback()
