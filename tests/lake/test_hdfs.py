@@ -119,27 +119,43 @@ def hang_up(server: socket.socket) -> None:
             server.accept()[0].close()
 
 
-def assert_address_is_named(port: int, *call: str | Path) -> None:
-    done = subprocess.run(
-        [sys.executable, *call, f"hdfs://127.0.0.1:{port}/lakes/uz-leuven"], capture_output=True, text=True, timeout=60
-    )
+def refusal(address: str, *call: str | Path) -> str:
+    """What is said of a lake at `address`, in less time than the three minutes and without a traceback."""
+    uri = f"hdfs://{address}/lakes/uz-leuven"
+    done = subprocess.run([sys.executable, *call, uri], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2, done.stderr
-    assert f"no HDFS answers at hdfs://127.0.0.1:{port}/ (" in done.stderr
     assert "HADOOP_CONF_DIR" in done.stderr
     assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+PROGRAM = Path(sys.executable).with_name("oncotrain")
 
 
 @pytest.mark.usefixtures("patience")
 def test_a_command_names_the_namenode_that_hangs_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         Thread(target=hang_up, args=(server,), daemon=True).start()
-        program = Path(sys.executable).with_name("oncotrain")
-        assert_address_is_named(server.getsockname()[1], program, "layout", "check", "--lake")
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        said = refusal(address, PROGRAM, "layout", "check", "--lake")
+    assert f"HDFS does not answer at hdfs://{address}/ (" in said
+    assert "trying on" not in said
 
 
 @pytest.mark.usefixtures("patience")
-def test_a_job_names_the_namenode_that_is_not_there() -> None:
+def test_a_job_names_the_namenode_that_is_not_there_before_it_waits_and_after() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+        address = f"127.0.0.1:{server.getsockname()[1]}"
     job = Path(__file__).parents[2] / "jobs" / "pool.py"
-    assert_address_is_named(port, job, "--dataset", "tiles", "--from", "file:///nowhere", "--to")
+    before, _, after = refusal(address, job, "--dataset", "tiles", "--from", "file:///nowhere", "--to").partition(
+        "trying on for three minutes"
+    )
+    for said in (before, after):
+        assert f"HDFS does not answer at hdfs://{address}/ (" in said
+
+
+@pytest.mark.parametrize("address", ["namenode.invalid:9000", "no-such-nameservice"])
+def test_an_address_that_nobody_knows_is_not_waited_for(address: str) -> None:
+    said = refusal(address, PROGRAM, "layout", "check", "--lake")
+    assert f"hdfs://{address}/" in said
+    assert "trying on" not in said

@@ -23,6 +23,7 @@ from hdfs_native import AclEntry, FileReader
 from hdfs_native.fsspec import HdfsFileSystem
 
 from oncotrain.errors import LostConnectionError, UserError
+from oncotrain.log import get_logger
 
 
 class SafeModeError(LostConnectionError):
@@ -48,9 +49,16 @@ _FULL = ("DSQuotaExceededException", "NSQuotaExceededException")
 class Hdfs(HdfsFileSystem):
     """One HDFS, by the address of its NameNode, or by a nameservice that HADOOP_CONF_DIR knows."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.client.inner = _Translated(self.client.inner, self.unstrip_protocol("/"))  # type: ignore[assignment]
+    def __init__(self, host: str | None = None, port: int | None = None) -> None:
+        try:
+            super().__init__(host, port)
+        except RuntimeError as error:
+            remedy = "write hdfs://host:port/path, or let HADOOP_CONF_DIR name the configuration that knows it"
+            raise UserError(f"HDFS at {self.unstrip_protocol('/')} is unknown ({error}): {remedy}") from None
+        where = self.unstrip_protocol("/")
+        if host is not None and port is not None:
+            _look_for(host, port, where)
+        self.client.inner = _Translated(self.client.inner, where)  # type: ignore[assignment]
 
     def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
         opened = super()._open(path, mode, *arguments, **options)
@@ -72,6 +80,16 @@ class Hdfs(HdfsFileSystem):
             entries: list[list[Any]] = [entry.split(":") for entry in acl]
             named = [AclEntry(kind, "access", bits, name) for kind, name, bits in entries]
             self.client.modify_acl_entries(path, named)
+
+
+def _look_for(host: str, port: int, where: str) -> None:
+    """Say that no NameNode answers before hdfs-native is silent about it; raise where no such host is known at all."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME:
+            raise _unanswered(where, f"{error.strerror}") from None
+        get_logger().warning("HDFS does not answer at %s (%s); trying on for three minutes", where, error)
 
 
 @cache
@@ -199,8 +217,7 @@ def _named(error: Exception, where: str) -> Exception:
         )
     remote = _REMOTE.search(str(error))
     if remote is None and first_line.startswith(_UNANSWERED):
-        remedy = "start it, correct the address or, if it asks for Kerberos, let HADOOP_CONF_DIR name its configuration"
-        return LostConnectionError(errno.ECONNREFUSED, f"no HDFS answers at {where} ({first_line}); {remedy}")
+        return _unanswered(where, first_line)
     if remote is None:
         return LostConnectionError(errno.EIO, first_line)
     name, message = remote[1], remote[2].replace('\\"', '"')
@@ -209,6 +226,14 @@ def _named(error: Exception, where: str) -> Exception:
     if name in _SAFE_MODE:
         return SafeModeError(errno.EAGAIN, message)
     return OSError(errno.EACCES if name == "AccessControlException" else errno.EIO, message)
+
+
+def _unanswered(where: str, reason: str) -> LostConnectionError:
+    """It may be the NameNode or, once files are read or written, a DataNode."""
+    remedy = (
+        "start its daemons, correct the address or, if it asks for Kerberos, let HADOOP_CONF_DIR name its configuration"
+    )
+    return LostConnectionError(errno.ECONNREFUSED, f"HDFS does not answer at {where} ({reason}): {remedy}")
 
 
 def _let_go() -> None:
