@@ -1,6 +1,5 @@
 """Child processes that end with their parent's interest in them, or with their parent."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,8 +11,6 @@ from pathlib import Path
 
 GRACE_SECONDS = 10.0
 PARENT_SECONDS = 2.0
-_PR_SET_PDEATHSIG = 1
-"""prctl(2): which signal to get when the parent ends."""
 
 
 @contextmanager
@@ -25,7 +22,7 @@ def running(command: Sequence[str], *, environment: Mapping[str, str], log: Path
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
-            # setpriv (util-linux) sets what `end_with_spark_submit` does, then becomes the command.
+            # setpriv (util-linux): SIGTERM when this process ends.
             ["setpriv", "--pdeathsig", "TERM", "--", *command],  # noqa: S607 - found on PATH, wherever that is
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -37,12 +34,6 @@ def running(command: Sequence[str], *, environment: Mapping[str, str], log: Path
         yield process
     finally:
         stop(process)
-
-
-def end_with_spark_submit() -> None:
-    """Get SIGTERM when the spark-submit that started this process ends; it would leave its Python to itself."""
-    if "PYSPARK_GATEWAY_PORT" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_with_parent() -> None:

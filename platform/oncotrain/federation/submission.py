@@ -84,7 +84,7 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def _ask(processes: Sequence[psutil.Process]) -> None:
-    """SIGTERM to the eldest: its Python gets the same from the kernel, see `end_with_spark_submit`, and only once."""
+    """SIGTERM to the eldest: its Python gets the same from the kernel, see `run_job`, and only once."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.ppid() not in {other.pid for other in processes}:

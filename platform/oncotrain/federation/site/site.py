@@ -14,7 +14,6 @@ from oncotrain.config.training import RunConfig
 from oncotrain.errors import UserError
 from oncotrain.federation.audit.heads import Signer
 from oncotrain.federation.identity.keys import load_public_key
-from oncotrain.federation.process import end_with_spark_submit
 from oncotrain.federation.secure.credentials import read_credentials
 from oncotrain.federation.site.policy import allowed_apps
 from oncotrain.federation.site.rank_loop import SiteWork
@@ -69,7 +68,6 @@ def take_part(
         UserError: Lake, configuration, or nobody answers at `address`, or the coordinator refused this site's key.
         DataError: Rows are missing, or ranks were lost `train.attempts` times in a row.
     """
-    end_with_spark_submit()
     require_layout(lake)
     require_coordinator(address, authority)
     if not key.is_file():
