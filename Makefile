@@ -5,6 +5,10 @@
 BIN := .venv/bin
 SOURCES := platform jobs tests deploy
 
+# Spark's JVMs of demo and tests live for seconds: compiled quickly, with the classes that setup.sh has kept.
+export SPARK_SUBMIT_OPTS ?= -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    -XX:SharedArchiveFile=$(CURDIR)/.venv/spark.jsa -Xlog:cds*=off
+
 setup: environment doctor
 
 environment:

@@ -145,7 +145,9 @@ def test_the_commands_of_the_units_start_and_stop_both_sides(sites, tmp_path):
             began = time.monotonic()
             stopped = subprocess.run(unit_command(side, "ExecStop", file), capture_output=True, text=True, check=True)
             assert stopped.stdout == "stopped\n"
-            assert time.monotonic() - began < 45, "its Python goes with spark-submit, not when it next has to say something"
+            assert time.monotonic() - began < 45, (
+                "its Python goes with spark-submit, not when it next has to say something"
+            )
             assert process.wait(10) in (130, 143)
             assert oncotrain(side, "stop", "--file", file).stdout == "it was not running\n"
     assert not client_processes(SiteConfig.load(site))

@@ -169,9 +169,10 @@ class Clients:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """A site's own scratch space, and this process's code; nothing of the Spark application that it may be."""
+    """A site's own scratch space, this process's code and JVM options; nothing of the application that it may be."""
     applications = ("PYSPARK_", "SPARK_", "PYTHONPATH")  # spark-submit sets all three, the last to Spark's own archives
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(applications)}
+    kept = "SPARK_SUBMIT_OPTS"
+    inherited = {name: value for name, value in os.environ.items() if name == kept or not name.startswith(applications)}
     return {
         **inherited,
         "PYTHONPATH": os.pathsep.join(unpacked_code()),
