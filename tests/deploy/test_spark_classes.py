@@ -13,8 +13,9 @@ BIN = Path(sys.executable).parent
 def submit(tmp_path: Path, archive: Path) -> subprocess.CompletedProcess[str]:
     job = tmp_path / "job.py"
     job.write_text("print('submitted')\n")
+    folders = ("HADOOP_CONF_DIR", "SPARK_CONF_DIR", "YARN_CONF_DIR")  # on the class path, where archives allow none
     variables = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in folders},
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "SPARK_SUBMIT_OPTS": f"-Xshare:on -XX:SharedArchiveFile={archive}",
     }
